@@ -1,0 +1,170 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrInvalidSetting is wrapped by every complaint about a setting.
+var ErrInvalidSetting = errors.New("invalid topic setting")
+
+// Settings are a topic's, by the names that Kafka's users know.
+type Settings struct {
+	SegmentBytes    int64         // segment.bytes: roll the active segment before it passes this size
+	SegmentAge      time.Duration // segment.ms: roll a segment that is older, though it is not full
+	RetentionBytes  int64         // retention.bytes: per partition; -1 keeps everything
+	Retention       time.Duration // retention.ms: since the append; -1 keeps everything
+	MaxMessageBytes int64         // max.message.bytes: the largest record batch that is taken
+}
+
+// Forever is Retention's value for keeping records whatever their age.
+const Forever time.Duration = -1
+
+// Defaults suit a gateway with a 16 GB card.
+func Defaults() Settings {
+	return Settings{
+		SegmentBytes:    16 << 20,
+		SegmentAge:      7 * 24 * time.Hour,
+		RetentionBytes:  256 << 20,
+		Retention:       7 * 24 * time.Hour,
+		MaxMessageBytes: 1<<20 + 12, // Kafka's: 1 MiB and the part of a batch that its length does not count
+	}
+}
+
+// kind is what a setting's value is, as DescribeConfigs tells it.
+type kind int8
+
+// The kinds of values; their numbers are DescribeConfigs' config types.
+const (
+	kindInt  kind = 3
+	kindLong kind = 5
+)
+
+// setting ties a name to a field of Settings, within a range both ends of which
+// are allowed.
+type setting struct {
+	name      string
+	kind      kind
+	min, max  int64
+	get       func(*Settings) int64
+	set       func(*Settings, int64)
+	doc       string
+	brokerKey string // the broker setting that it falls back to, Kafka's name
+}
+
+var settings = []setting{
+	{
+		"max.message.bytes", kindInt, 1 << 10, 64 << 20,
+		func(s *Settings) int64 { return s.MaxMessageBytes }, func(s *Settings, v int64) { s.MaxMessageBytes = v },
+		"The largest record batch that is taken, in bytes.", "message.max.bytes",
+	},
+	{
+		"retention.bytes", kindLong, -1, 1 << 60,
+		func(s *Settings) int64 { return s.RetentionBytes }, func(s *Settings, v int64) { s.RetentionBytes = v },
+		"Old segments go while the partition is larger than this many bytes; -1 keeps them.", "log.retention.bytes",
+	},
+	{
+		"retention.ms", kindLong, -1, maxMillis,
+		func(s *Settings) int64 { return millis(s.Retention) }, func(s *Settings, v int64) { s.Retention = duration(v) },
+		"Segments that were last appended to more than this many milliseconds ago go; -1 keeps them.", "log.retention.ms",
+	},
+	{
+		"segment.bytes", kindInt, 1 << 20, 1 << 30,
+		func(s *Settings) int64 { return s.SegmentBytes }, func(s *Settings, v int64) { s.SegmentBytes = v },
+		"A segment is closed before it passes this many bytes.", "log.segment.bytes",
+	},
+	{
+		"segment.ms", kindLong, 1000, maxMillis,
+		func(s *Settings) int64 { return millis(s.SegmentAge) }, func(s *Settings, v int64) { s.SegmentAge = duration(v) },
+		"A segment is closed when it is older than this many milliseconds.", "log.roll.ms",
+	},
+}
+
+const maxMillis = int64(1<<63-1) / int64(time.Millisecond)
+
+func millis(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Milliseconds()
+}
+
+func duration(ms int64) time.Duration {
+	if ms < 0 {
+		return Forever
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// fixed are settings of Kafka's that have one value here. Naming that value is
+// allowed, so that scripts written for Kafka work; another is refused.
+var fixed = map[string]string{
+	"cleanup.policy":         "delete",
+	"compression.type":       "producer",
+	"message.timestamp.type": "CreateTime",
+	"min.insync.replicas":    "1",
+}
+
+// Apply returns base with overrides, names to values, laid over it. The error
+// lists everything that is wrong with them and wraps ErrInvalidSetting.
+func Apply(base Settings, overrides map[string]string) (Settings, error) {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(overrides)) {
+		if err := applyOne(&base, name, overrides[name]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return base, errors.Join(errs...)
+}
+
+func applyOne(s *Settings, name, value string) error {
+	if only, ok := fixed[name]; ok {
+		if value != only {
+			return fmt.Errorf("%w: %s can only be %q here, not %.60q", ErrInvalidSetting, name, only, value)
+		}
+		return nil
+	}
+	i := slices.IndexFunc(settings, func(k setting) bool { return k.name == name })
+	if i < 0 {
+		return fmt.Errorf("%w: %.60q is not a setting of a topic", ErrInvalidSetting, name)
+	}
+	k := settings[i]
+	v, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || v < k.min || v > k.max {
+		return fmt.Errorf("%w: %s is %.60q, want a whole number from %d to %d", ErrInvalidSetting, name, value, k.min, k.max)
+	}
+	k.set(s, v)
+	return nil
+}
+
+// Described is one setting as administration tools list it.
+type Described struct {
+	Name, Value, Doc string
+	Type             int8   // DescribeConfigs' config type: 1 boolean, 2 string, 3 int, 5 long, 7 list
+	BrokerKey        string // the broker's setting of the same meaning, "" for none
+}
+
+// Describe lists every setting of s, in the order of their names.
+func (s Settings) Describe() []Described {
+	var out []Described
+	for _, k := range settings {
+		out = append(out, Described{k.name, strconv.FormatInt(k.get(&s), 10), k.doc, int8(k.kind), k.brokerKey})
+	}
+	for name, value := range fixed {
+		out = append(out, Described{Name: name, Value: value, Type: fixedTypes[name], Doc: "Has this one value here."})
+	}
+	slices.SortFunc(out, func(a, b Described) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+var fixedTypes = map[string]int8{
+	"cleanup.policy":         7,
+	"compression.type":       2,
+	"message.timestamp.type": 2,
+	"min.insync.replicas":    3,
+}
