@@ -41,9 +41,9 @@ var errGone = errors.New("client is gone")
 
 // conn is one connection. serve is its writer; read runs beside it.
 type conn struct {
-	Conn
 	srv     *Server
 	nc      net.Conn
+	leaving context.Context // done when no more requests are read
 	started chan started // in order of arrival; closed by the reader
 	pending atomic.Int32 // requests that were started and are not answered
 	head    [wire.PrefixLen]byte
@@ -57,13 +57,13 @@ type started struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{
-		Conn:    Conn{Remote: nc.RemoteAddr(), Local: nc.LocalAddr()},
-		srv:     s,
-		nc:      nc,
-		started: make(chan started, queueLen),
-	}
+	return &conn{srv: s, nc: nc, started: make(chan started, queueLen)}
 }
+
+// RemoteAddr, LocalAddr and Leaving implement Conn.
+func (c *conn) RemoteAddr() net.Addr     { return c.nc.RemoteAddr() }
+func (c *conn) LocalAddr() net.Addr      { return c.nc.LocalAddr() }
+func (c *conn) Leaving() <-chan struct{} { return c.leaving.Done() }
 
 // serve returns when the connection is closed. Once stopping is done it reads no
 // more requests; once broken is done it gives up on those that were started.
@@ -160,7 +160,7 @@ func (c *conn) start(ctx context.Context, prefix wire.Prefix, terms Terms) (answ
 		return nil, err
 	}
 	c.srv.metrics.requests.WithLabelValues(terms.Name).Inc()
-	finish, err := c.srv.handler.Start(ctx, frame, &c.Conn)
+	finish, err := c.srv.handler.Start(ctx, frame, c)
 	if err != nil {
 		release()
 		return nil, err

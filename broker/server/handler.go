@@ -21,7 +21,7 @@ type Handler interface {
 	// order of arrival, and the next frame waits for it: it does what must be done
 	// in order, and leaves all waiting to finish. frame is the request's, header
 	// and body, until the answer has been written. An error closes the connection.
-	Start(ctx context.Context, frame []byte, c *Conn) (finish Finish, err error)
+	Start(ctx context.Context, frame []byte, c Conn) (finish Finish, err error)
 }
 
 // Finish completes a request. It is called once, on the connection's writer, when
@@ -51,12 +51,12 @@ type Terms struct {
 }
 
 // Conn is what a handler may know of the connection that a request came on.
-type Conn struct {
-	Remote, Local net.Addr
-	leaving       context.Context
-}
+type Conn interface {
+	RemoteAddr() net.Addr
+	LocalAddr() net.Addr
 
-// Leaving is closed when nobody should be kept waiting any longer: the client
-// sends no more, or the server is stopping. A long poll then answers with what it
-// has.
-func (c *Conn) Leaving() <-chan struct{} { return c.leaving.Done() }
+	// Leaving is closed when nobody should be kept waiting any longer: the client
+	// sends no more, or the server is stopping. A long poll then answers with what
+	// it has.
+	Leaving() <-chan struct{}
+}

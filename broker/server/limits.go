@@ -44,7 +44,7 @@ func (s *Server) closed(c *conn, err error) {
 	}
 	s.metrics.closed.WithLabelValues(reason).Inc()
 	if reason != "idle" {
-		s.log.Info("connection closed", "remote", c.Remote, "reason", reason, "err", err)
+		s.log.Info("connection closed", "remote", c.RemoteAddr(), "reason", reason, "err", err)
 	}
 }
 

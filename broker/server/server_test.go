@@ -52,7 +52,7 @@ func (e *echo) Terms(key, _ int16) (Terms, error) {
 	return Terms{}, fmt.Errorf("%w: API key %d", ErrUnsupported, key)
 }
 
-func (e *echo) Start(_ context.Context, frame []byte, c *Conn) (Finish, error) {
+func (e *echo) Start(_ context.Context, frame []byte, c Conn) (Finish, error) {
 	h, err := wire.Peek(frame)
 	if err != nil || e.startErr != nil {
 		return nil, errors.Join(err, e.startErr)
@@ -61,7 +61,7 @@ func (e *echo) Start(_ context.Context, frame []byte, c *Conn) (Finish, error) {
 	return func(ctx context.Context) (Answer, error) { return e.finish(ctx, h.CorrelationID, frame, c) }, nil
 }
 
-func (e *echo) finish(ctx context.Context, id int32, frame []byte, c *Conn) (Answer, error) {
+func (e *echo) finish(ctx context.Context, id int32, frame []byte, c Conn) (Answer, error) {
 	e.mu.Lock()
 	hold, answer := e.hold[id], e.answers[id]
 	e.mu.Unlock()
