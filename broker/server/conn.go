@@ -44,8 +44,8 @@ type conn struct {
 	srv     *Server
 	nc      net.Conn
 	leaving context.Context // done when no more requests are read
-	started chan started // in order of arrival; closed by the reader
-	pending atomic.Int32 // requests that were started and are not answered
+	started chan started    // in order of arrival; closed by the reader
+	pending atomic.Int32    // requests that were started and are not answered
 	head    [wire.PrefixLen]byte
 }
 
