@@ -70,24 +70,20 @@ func compile(r Rule) (rule, []error) {
 	var err error
 	c.pattern, err = parsePattern(r.Subject)
 	complain(err)
-	patternKnown := err == nil
-
-	c.topic, err = parseTemplate(r.Topic)
-	switch {
-	case err != nil:
-		complain(fmt.Errorf("topic: %w", err))
-	case patternKnown:
-		complain(checkTopic(c.topic, c.pattern))
+	fitting := c.pattern
+	if err != nil {
+		fitting.open = true // any token may be there, for all that is known
 	}
+	if c.topic, err = parseTemplate(r.Topic); err == nil {
+		err = checkTopic(c.topic, fitting)
+	}
+	complain(wrap("topic", err))
 	c.fixedTopic = c.topic.fixed()
 
-	c.key, err = parseTemplate(r.Key)
-	switch {
-	case err != nil:
-		complain(fmt.Errorf("key: %w", err))
-	case patternKnown:
-		complain(wrap("key", c.key.fits(c.pattern)))
+	if c.key, err = parseTemplate(r.Key); err == nil {
+		err = c.key.fits(fitting)
 	}
+	complain(wrap("key", err))
 
 	switch c.partition = r.Partition; c.partition {
 	case "":
@@ -107,7 +103,7 @@ func compile(r Rule) (rule, []error) {
 // matches: tokens that p leaves open count as a letter.
 func checkTopic(t template, p pattern) error {
 	if err := t.fits(p); err != nil {
-		return wrap("topic", err)
+		return err
 	}
 	example := string(t.expand(nil, func(n int) []byte {
 		if i := n - 1; i < len(p.tokens) && !wild(p.tokens[i]) {
@@ -115,7 +111,7 @@ func checkTopic(t template, p pattern) error {
 		}
 		return []byte("x")
 	}))
-	return wrap("topic", validTopic(example))
+	return validTopic(example)
 }
 
 // validTopic holds name against Kafka's rule, and against those topics that the
