@@ -255,3 +255,42 @@ func TestOpenFiles(t *testing.T) {
 		t.Errorf("%d files open after all but one segment went", n)
 	}
 }
+
+// The last epoch is that of the last batch: after a restart, a roll that left the
+// active segment empty, and with an index in the way.
+func TestLastEpoch(t *testing.T) {
+	fsys := disk.NewCrash(1)
+	d := start(t, fsys, Options{})
+	w, err := d.open("telemetry-0", topicA, keepAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(l *Log, want int32) {
+		t.Helper()
+		if got, err := l.LastEpoch(); got != want || err != nil {
+			t.Errorf("got epoch %d, %v; want %d", got, err, want)
+		}
+	}
+	check(w.Log, -1)
+	for epoch := range int32(40) {
+		if _, err := w.Append(newBatch(2, 1000, 600, 'v'), epoch/4); err != nil {
+			t.Fatal(err)
+		}
+		check(w.Log, epoch/4)
+	}
+	if err := d.stop(); err != nil {
+		t.Fatal(err)
+	}
+	d = start(t, fsys, Options{})
+	if w, err = d.open("telemetry-0", topicA, keepAll); err != nil {
+		t.Fatal(err)
+	}
+	check(w.Log, 9)
+	w.appendMu.Lock()
+	err = w.roll()
+	w.appendMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(w.Log, 9)
+}
