@@ -95,10 +95,10 @@ func Split(buf []byte) (b Batch, rest []byte, err error) {
 	switch {
 	case err != nil:
 		return nil, buf, err
+	case len(buf) > atMagic && buf[atMagic] != 2:
+		return nil, buf, fmt.Errorf("%w: magic %d, want 2", ErrCorrupt, int8(buf[atMagic]))
 	case len(buf) < HeaderLen || size > int64(len(buf)):
 		return nil, buf, io.ErrUnexpectedEOF
-	case buf[atMagic] != 2:
-		return nil, buf, fmt.Errorf("%w: magic %d, want 2", ErrCorrupt, int8(buf[atMagic]))
 	}
 	return Batch(buf[:size:size]), buf[size:], nil
 }

@@ -53,8 +53,9 @@ func (b Batch) Validate() error {
 	return checkRecords(b.Payload(), count)
 }
 
-// checkRecords walks the lengths of count uncompressed records, which must fill
-// payload to its end and number their offsets from 0 upward.
+// checkRecords walks count uncompressed records, which must be whole, fill
+// payload to its end and number their offsets from 0 upward: a consumer that met
+// one which is not could not get past it.
 func checkRecords(payload []byte, count int32) error {
 	if int64(count)*minRecordLen > int64(len(payload)) {
 		return fmt.Errorf("%w: %d records cannot be in %d bytes", ErrInvalid, count, len(payload))
@@ -64,11 +65,11 @@ func checkRecords(payload []byte, count int32) error {
 		if err != nil {
 			return fmt.Errorf("record %d: %w", i, err)
 		}
-		offsetDelta, err := offsetDeltaOf(body)
+		offsetDelta, err := checkRecord(body)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", i, err)
 		}
-		if offsetDelta != int64(i) {
+		if offsetDelta != i {
 			return fmt.Errorf("%w: record %d has offset delta %d", ErrInvalid, i, offsetDelta)
 		}
 		payload = rest
@@ -80,22 +81,21 @@ func checkRecords(payload []byte, count int32) error {
 }
 
 func splitRecord(payload []byte) (body, rest []byte, err error) {
-	length, n := binary.Varint(payload)
-	if n <= 0 || length < 0 || length > int64(len(payload)-n) {
+	length, n := varint32(payload)
+	if n <= 0 || length < 0 || int64(length) > int64(len(payload)-n) {
 		return nil, payload, fmt.Errorf("%w: a record's length does not fit", ErrInvalid)
 	}
 	return payload[n : n+int(length)], payload[n+int(length):], nil
 }
 
-func offsetDeltaOf(body []byte) (int64, error) {
+// checkRecord is parseRecord for who wants only to know that it would do.
+func checkRecord(body []byte) (offsetDelta int32, err error) {
 	p := parser{buf: body}
-	p.skip(1) // attributes, unused
-	p.varint()
-	delta := p.varint()
-	if p.bad {
-		return 0, fmt.Errorf("%w: a record ends early", ErrInvalid)
+	r, headers := p.record()
+	for range headers {
+		p.header()
 	}
-	return delta, nil
+	return r.OffsetDelta, p.end()
 }
 
 // Records calls yield for each of the count records in payload, which must be
@@ -121,22 +121,16 @@ func Records(payload []byte, count int32, yield func(Record) bool) error {
 
 func parseRecord(body []byte) (Record, error) {
 	p := parser{buf: body}
-	p.skip(1) // attributes, unused
-	r := Record{TimestampDelta: p.varint(), OffsetDelta: int32(p.varint())}
-	r.Key = p.bytes()
-	r.Value = p.bytes()
-	count := p.varint()
-	if p.bad || count < 0 || count > int64(len(p.buf))/2 { // a header is two bytes at least
-		return Record{}, fmt.Errorf("%w: a record ends early", ErrInvalid)
+	r, headers := p.record()
+	if headers > 0 {
+		r.Headers = make([]Header, 0, headers)
 	}
-	if count > 0 {
-		r.Headers = make([]Header, 0, count)
+	for range headers {
+		key, value := p.header()
+		r.Headers = append(r.Headers, Header{Key: string(key), Value: value})
 	}
-	for range count {
-		r.Headers = append(r.Headers, Header{Key: string(p.bytes()), Value: p.bytes()})
-	}
-	if p.bad || len(p.buf) != 0 {
-		return Record{}, fmt.Errorf("%w: a record's fields do not fill it", ErrInvalid)
+	if err := p.end(); err != nil {
+		return Record{}, err
 	}
 	return r, nil
 }
@@ -148,7 +142,40 @@ type parser struct {
 	bad bool
 }
 
-func (p *parser) varint() int64 {
+// record takes a record's fields up to its headers, and how many of those
+// follow: no more than the bytes that are left could hold.
+func (p *parser) record() (r Record, headers int) {
+	p.skip(1) // attributes, unused
+	r.TimestampDelta = p.varint64()
+	r.OffsetDelta = p.varint32()
+	r.Key = p.bytes()
+	r.Value = p.bytes()
+	count := p.varint32()
+	if count < 0 || int64(count) > int64(len(p.buf))/2 { // a header is two bytes at least
+		p.bad = true
+	}
+	if p.bad {
+		return Record{}, 0
+	}
+	return r, int(count)
+}
+
+// header takes a header, whose key, other than its value, is never null.
+func (p *parser) header() (key, value []byte) {
+	key, value = p.bytes(), p.bytes()
+	p.bad = p.bad || key == nil
+	return key, value
+}
+
+// end reports whether the fields were there, and nothing behind them.
+func (p *parser) end() error {
+	if p.bad || len(p.buf) != 0 {
+		return fmt.Errorf("%w: a record's fields do not fill it", ErrInvalid)
+	}
+	return nil
+}
+
+func (p *parser) varint64() int64 {
 	v, n := binary.Varint(p.buf)
 	if p.bad || n <= 0 {
 		p.bad = true
@@ -156,6 +183,26 @@ func (p *parser) varint() int64 {
 	}
 	p.buf = p.buf[n:]
 	return v
+}
+
+func (p *parser) varint32() int32 {
+	v, n := varint32(p.buf)
+	if p.bad || n <= 0 {
+		p.bad = true
+		return 0
+	}
+	p.buf = p.buf[n:]
+	return v
+}
+
+// varint32 is binary.Varint for a field of 32 bits, for which Kafka's clients
+// read five bytes and no more. n <= 0 means that there is none.
+func varint32(buf []byte) (v int32, n int) {
+	wide, n := binary.Varint(buf[:min(len(buf), binary.MaxVarintLen32)])
+	if n <= 0 || wide != int64(int32(wide)) {
+		return 0, 0
+	}
+	return int32(wide), n
 }
 
 func (p *parser) skip(n int) {
@@ -168,11 +215,11 @@ func (p *parser) skip(n int) {
 
 // bytes returns nil for a null.
 func (p *parser) bytes() []byte {
-	n := p.varint()
+	n := p.varint32()
 	if n < 0 || p.bad {
 		return nil
 	}
-	if n > int64(len(p.buf)) {
+	if int64(n) > int64(len(p.buf)) {
 		p.bad = true
 		return nil
 	}

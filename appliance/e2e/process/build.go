@@ -1,0 +1,51 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Package is the command that is built.
+const Package = "./appliance/cmd/headwater"
+
+// ModuleRoot is the directory of go.mod, found upward from where the process
+// runs.
+func ModuleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return "", errors.New("no go.mod in this directory or above it")
+		}
+		dir = above
+	}
+}
+
+// Build compiles headwater to the file out. env is added to the environment and
+// args to the command: nil for a plain build.
+func Build(ctx context.Context, out string, env, args []string) error {
+	root, err := ModuleRoot()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", out}, args...), Package)...)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", Package, err, text)
+	}
+	return nil
+}

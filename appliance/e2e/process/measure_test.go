@@ -1,0 +1,38 @@
+package process
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSumMetric(t *testing.T) {
+	const text = `# HELP dropped_total Messages that were dropped.
+# TYPE dropped_total counter
+dropped_total{reason="full"} 2
+dropped_total{reason="a b"} 3.5
+dropped_total_created 17
+syncs_total 1e+06
+`
+	for name, want := range map[string]float64{"dropped_total": 5.5, "syncs_total": 1e6, "dropped_total_created": 17} {
+		if got, err := sumMetric(strings.NewReader(text), name); got != want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+		}
+	}
+	if _, err := sumMetric(strings.NewReader(text), "dropped"); err == nil {
+		t.Error("a metric that is not there was found")
+	}
+}
+
+// What a process says at length is kept at both ends.
+func TestOutput(t *testing.T) {
+	var o output
+	o.Write([]byte("first\n"))
+	for range 5 {
+		o.Write([]byte(strings.Repeat("x", maxHalf)))
+	}
+	o.Write([]byte("last\n"))
+	got := o.String()
+	if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "last\n") || len(got) > 3*maxHalf {
+		t.Errorf("%d bytes, from %q to %q", len(got), got[:6], got[len(got)-6:])
+	}
+}
