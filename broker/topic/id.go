@@ -38,3 +38,12 @@ func ParseID(s string) (ID, error) {
 	copy(id[:], b)
 	return id, nil
 }
+
+// MarshalText makes String the form of an ID in JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}

@@ -41,8 +41,10 @@ type kind int8
 
 // The kinds of values; their numbers are DescribeConfigs' config types.
 const (
-	kindInt  kind = 3
-	kindLong kind = 5
+	kindString kind = 2
+	kindInt    kind = 3
+	kindLong   kind = 5
+	kindList   kind = 7
 )
 
 // setting ties a name to a field of Settings, within a range both ends of which
@@ -103,11 +105,14 @@ func duration(ms int64) time.Duration {
 
 // fixed are settings of Kafka's that have one value here. Naming that value is
 // allowed, so that scripts written for Kafka work; another is refused.
-var fixed = map[string]string{
-	"cleanup.policy":         "delete",
-	"compression.type":       "producer",
-	"message.timestamp.type": "CreateTime",
-	"min.insync.replicas":    "1",
+var fixed = []struct {
+	name, value string
+	kind        kind
+}{
+	{"cleanup.policy", "delete", kindList},
+	{"compression.type", "producer", kindString},
+	{"message.timestamp.type", "CreateTime", kindString},
+	{"min.insync.replicas", "1", kindInt},
 }
 
 // Apply returns base with overrides, names to values, laid over it. The error
@@ -123,11 +128,13 @@ func Apply(base Settings, overrides map[string]string) (Settings, error) {
 }
 
 func applyOne(s *Settings, name, value string) error {
-	if only, ok := fixed[name]; ok {
-		if value != only {
-			return fmt.Errorf("%w: %s can only be %q here, not %.60q", ErrInvalidSetting, name, only, value)
+	for _, f := range fixed {
+		switch {
+		case f.name == name && value == f.value:
+			return nil
+		case f.name == name:
+			return fmt.Errorf("%w: %s can only be %q here, not %.60q", ErrInvalidSetting, name, f.value, value)
 		}
-		return nil
 	}
 	i := slices.IndexFunc(settings, func(k setting) bool { return k.name == name })
 	if i < 0 {
@@ -145,7 +152,7 @@ func applyOne(s *Settings, name, value string) error {
 // Described is one setting as administration tools list it.
 type Described struct {
 	Name, Value, Doc string
-	Type             int8   // DescribeConfigs' config type: 1 boolean, 2 string, 3 int, 5 long, 7 list
+	Type             int8   // DescribeConfigs' config type: 2 string, 3 int, 5 long, 7 list
 	BrokerKey        string // the broker's setting of the same meaning, "" for none
 }
 
@@ -155,16 +162,9 @@ func (s Settings) Describe() []Described {
 	for _, k := range settings {
 		out = append(out, Described{k.name, strconv.FormatInt(k.get(&s), 10), k.doc, int8(k.kind), k.brokerKey})
 	}
-	for name, value := range fixed {
-		out = append(out, Described{Name: name, Value: value, Type: fixedTypes[name], Doc: "Has this one value here."})
+	for _, f := range fixed {
+		out = append(out, Described{Name: f.name, Value: f.value, Type: int8(f.kind), Doc: "Has this one value here."})
 	}
 	slices.SortFunc(out, func(a, b Described) int { return strings.Compare(a.Name, b.Name) })
 	return out
-}
-
-var fixedTypes = map[string]int8{
-	"cleanup.policy":         7,
-	"compression.type":       2,
-	"message.timestamp.type": 2,
-	"min.insync.replicas":    3,
 }

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// Host is where the partitions of a Solo live.
+type Host interface {
+	// Hosted lists the partitions that are on this broker's disk.
+	Hosted() ([]Hosted, error)
+	// Open makes the partition's log ready, creating it when it is not there, and
+	// returns the latest leader epoch in it, -1 when it is empty.
+	Open(name string, index int32, id topic.ID, s topic.Settings) (lastEpoch int32, err error)
+	// Lead lets the partition, if it is open, take records as leader in the given
+	// epoch.
+	Lead(name string, index, leaderEpoch int32)
+	// Delete removes the partition and its records. One that is not there is no
+	// error.
+	Delete(name string, index int32) error
+}
+
+// Hosted is a partition found on disk.
+type Hosted struct {
+	Topic string
+	Index int32
+	ID    topic.ID
+}
+
+// SoloConfig is what a Solo starts from.
+type SoloConfig struct {
+	ClusterID         string
+	Self              Broker
+	Defaults          topic.Settings
+	DefaultPartitions int32
+	MaxPartitions     int // of all topics together
+}
+
+// Solo is a cluster of one broker. It keeps the list of topics in a Store; what
+// the list has lost is found again on the disk, so that a damaged list costs
+// topics' settings at most, never records.
+//
+// Every start begins a new leader epoch for all partitions: what a power cut took
+// back under a weaker durability is told from what was written in its place.
+type Solo struct {
+	cfg   SoloConfig
+	store Store
+	host  Host
+	log   *slog.Logger
+
+	snapshot atomic.Pointer[Snapshot]
+
+	changing sync.Mutex // held for a whole change, disk included; readers use snapshot
+	state    soloState  // guarded by changing
+}
+
+// NewSolo returns a Solo that knows nothing until Start.
+func NewSolo(cfg SoloConfig, store Store, host Host, log *slog.Logger) *Solo {
+	s := &Solo{cfg: cfg, store: store, host: host, log: log}
+	s.publish()
+	return s
+}
+
+// Snapshot implements Coordinator.
+func (s *Solo) Snapshot() *Snapshot { return s.snapshot.Load() }
+
+// Start reads the list of topics, brings it and the disk together, opens all
+// partitions and leads them. A partition that cannot be opened is logged and
+// stays off line; the others serve.
+func (s *Solo) Start() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	state, err := loadState(s.store)
+	if errors.Is(err, errDamaged) {
+		s.log.Error("list of topics is damaged; rebuilding it from the partitions on disk", "err", err)
+		if err := s.store.SetAside(); err != nil {
+			return err
+		}
+		state, err = soloState{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	hosted, err := s.host.Hosted()
+	if err != nil {
+		return err
+	}
+	if hosted, err = s.finishDeletions(&state, hosted); err != nil {
+		return err
+	}
+	s.adopt(&state, hosted)
+	state.LeaderEpoch = max(state.LeaderEpoch, s.openAll(&state)) + 1
+	if err := state.save(s.store); err != nil {
+		return err
+	}
+	s.state = state
+	for _, t := range state.Topics {
+		s.lead(t)
+	}
+	s.publish()
+	return nil
+}
+
+// finishDeletions removes what an interrupted DeleteTopic left, and returns the
+// partitions that stay.
+func (s *Solo) finishDeletions(state *soloState, hosted []Hosted) (staying []Hosted, err error) {
+	for _, h := range hosted {
+		if !slices.Contains(state.Deleting, h.ID) {
+			staying = append(staying, h)
+			continue
+		}
+		if err := s.host.Delete(h.Topic, h.Index); err != nil {
+			return nil, fmt.Errorf("finish the deletion of %s-%d: %w", h.Topic, h.Index, err)
+		}
+	}
+	state.Deleting = nil
+	return staying, nil
+}
+
+// adopt adds to state the partitions that are on disk and in no topic of it.
+func (s *Solo) adopt(state *soloState, hosted []Hosted) {
+	for _, h := range hosted {
+		t := state.topic(h.Topic)
+		switch {
+		case t == nil:
+			state.Topics = append(state.Topics, soloTopic{Name: h.Topic, ID: h.ID, Partitions: h.Index + 1})
+			s.log.Warn("topic found on disk only; taken over with default settings", "topic", h.Topic)
+		case t.ID == h.ID && h.Index >= t.Partitions:
+			t.Partitions = h.Index + 1
+		}
+	}
+}
+
+// openAll opens every partition of state and returns the latest leader epoch
+// among them.
+func (s *Solo) openAll(state *soloState) (lastEpoch int32) {
+	for _, t := range state.Topics {
+		for index := range t.Partitions {
+			epoch, err := s.host.Open(t.Name, index, t.ID, s.settings(t))
+			if err != nil {
+				s.log.Error("partition not opened; it is offline", "partition", fmt.Sprintf("%s-%d", t.Name, index), "err", err)
+				continue
+			}
+			lastEpoch = max(lastEpoch, epoch)
+		}
+	}
+	return lastEpoch
+}
+
+// lead lets every partition of t that opened take records.
+func (s *Solo) lead(t soloTopic) {
+	for index := range t.Partitions {
+		s.host.Lead(t.Name, index, s.state.LeaderEpoch)
+	}
+}
+
+// settings lays t's overrides over the defaults. Overrides that no longer hold,
+// as after a downgrade, are logged and left out.
+func (s *Solo) settings(t soloTopic) topic.Settings {
+	settings, err := topic.Apply(s.cfg.Defaults, t.Overrides)
+	if err != nil {
+		s.log.Warn("topic has settings that do not apply", "topic", t.Name, "err", err)
+	}
+	return settings
+}
+
+// publish makes the state what Snapshot returns.
+func (s *Solo) publish() {
+	next := &Snapshot{
+		ClusterID:    s.cfg.ClusterID,
+		ControllerID: s.cfg.Self.ID,
+		Brokers:      []Broker{s.cfg.Self},
+		Defaults:     s.cfg.Defaults,
+		topics:       make(map[string]*Topic, len(s.state.Topics)),
+		byID:         make(map[topic.ID]*Topic, len(s.state.Topics)),
+	}
+	for _, t := range s.state.Topics {
+		published := s.published(t)
+		next.topics[t.Name], next.byID[t.ID] = published, published
+	}
+	s.snapshot.Store(next)
+}
