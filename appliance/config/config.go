@@ -12,6 +12,7 @@ package config
 import (
 	"time"
 
+	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -81,20 +82,12 @@ type Log struct {
 
 // Bridge says where devices' messages go.
 type Bridge struct {
-	Rules  []Rule // bridge.rules; the first whose subject matches wins
-	Buffer int64  // bridge.buffer, bytes; BufferAuto
+	Rules  []subject.Rule // bridge.rules; the first whose subject matches wins
+	Buffer int64          // bridge.buffer, bytes; BufferAuto
 }
 
 // BufferAuto derives the bridge's buffer from the memory limit.
 const BufferAuto int64 = -1
-
-// Rule sends what is published on a subject to a topic.
-type Rule struct {
-	Subject   string `yaml:"subject"`             // NATS subject, * and > as wildcards
-	Topic     string `yaml:"topic"`               // Kafka topic
-	Key       string `yaml:"key,omitempty"`       // the record's key, {n} stands for the n-th token; "" for none
-	Partition string `yaml:"partition,omitempty"` // key (the default) or a number
-}
 
 // Default suits a gateway with a 16 GB card, reached from the machine itself.
 func Default() Config {
@@ -120,7 +113,7 @@ func Default() Config {
 		Memory: Memory{Limit: MemoryAuto},
 		Log:    Log{Level: "info", Format: "text"},
 		Bridge: Bridge{
-			Rules:  []Rule{{Subject: "telemetry.>", Topic: "telemetry", Key: "{2}"}},
+			Rules:  subject.DefaultRules(),
 			Buffer: BufferAuto,
 		},
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // key is one setting.
@@ -64,7 +66,7 @@ var keys = []key{
 	entry("log.format", oneOf("text", "json"), func(c *Config) *string { return &c.Log.Format },
 		"form of the log on standard error"),
 
-	entry("bridge.rules", rules(), func(c *Config) *[]Rule { return &c.Bridge.Rules },
+	entry("bridge.rules", rules(), func(c *Config) *[]subject.Rule { return &c.Bridge.Rules },
 		"which subject goes to which topic, as a YAML or JSON list; the first that matches wins"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),

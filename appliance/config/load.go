@@ -12,19 +12,6 @@ import (
 	"github.com/spf13/viper"
 )
 
-// AddFlags gives flags one flag for each setting: --data.dir and so on. All are
-// text to the flags, so that Load can report everything that is wrong at once.
-func AddFlags(flags *pflag.FlagSet) {
-	defaults := Default()
-	for _, k := range keys {
-		value := k.text(&defaults)
-		flags.String(k.name, value, k.doc)
-		if value == "true" || value == "false" {
-			flags.Lookup(k.name).NoOptDefVal = "true"
-		}
-	}
-}
-
 // Load returns the settings: the defaults, over them what the YAML file says
 // ("" for no file), over that the variables of environ, each "NAME=value", and
 // over all the flags that were set; flags may be nil. An empty variable counts
@@ -106,19 +93,6 @@ func unknownVariable(variable string) string {
 		return fmt.Sprintf("is not a setting's variable; did you mean %s?", k.variable())
 	}
 	return "is not a setting's variable; allowed is " + envPrefix + " and a setting's name, such as HEADWATER_DATA_DIR for data.dir"
-}
-
-func fromFlags(flags *pflag.FlagSet) *layer {
-	l := newLayer()
-	if flags == nil {
-		return l
-	}
-	for _, k := range keys {
-		if f := flags.Lookup(k.name); f != nil && f.Changed {
-			l.set(k.name, f.Value.String(), "flag --"+k.name)
-		}
-	}
-	return l
 }
 
 // Validate reports everything that is wrong with c, as Problems. It writes each

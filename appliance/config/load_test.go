@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // flagsOf parses args as serve would.
@@ -96,16 +98,16 @@ admin:
 }
 
 func TestRulesFromEverySource(t *testing.T) {
-	want := []Rule{{Subject: "plant.*.>", Topic: "plant", Key: "{2}", Partition: "0"}, {Subject: ">", Topic: "rest"}}
+	want := []subject.Rule{{Subject: "plant.*.>", Topic: "plant", Key: "{2}", Partition: subject.ByKey}, {Subject: ">", Topic: "rest"}}
 	file := fileOf(t, `
 bridge:
   rules:
-    - {subject: plant.*.>, topic: plant, key: "{2}", partition: 0}
+    - {subject: plant.*.>, topic: plant, key: "{2}", partition: key}
     - subject: ">"
       topic: rest
       key:
 `)
-	text := `[{"subject": "plant.*.>", "topic": "plant", "key": "{2}", "partition": 0}, {"subject": ">", "topic": "rest"}]`
+	text := `[{"subject": "plant.*.>", "topic": "plant", "key": "{2}", "partition": "key"}, {"subject": ">", "topic": "rest"}]`
 	for name, load := range map[string]func() (Config, error){
 		"file":        func() (Config, error) { return Load(file, nil, nil) },
 		"environment": func() (Config, error) { return Load("", nil, []string{"HEADWATER_BRIDGE_RULES=" + text}) },
@@ -217,15 +219,19 @@ func TestSentences(t *testing.T) {
 		},
 		"ruleUnknownField": {
 			flag: "--bridge.rules=[{subject: a, topic: b, keys: c}]",
-			want: `bridge.rules (flag --bridge.rules): rule 1 has "keys"; allowed are subject, topic, key and partition, with one value each`,
+			want: `bridge.rules (flag --bridge.rules): rule 0 has "keys"; allowed are subject, topic, key and partition, with one value each`,
 		},
 		"ruleNoTopic": {
 			flag: "--bridge.rules=[{subject: a}]",
-			want: `bridge.rules (flag --bridge.rules): rule 1 has no subject or no topic; both are needed`,
+			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: topic: invalid topic name: it is empty`,
+		},
+		"rulePartition": {
+			flag: "--bridge.rules=[{subject: a, topic: b, partition: 7}]",
+			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: partition: "7" is neither "home" nor "key"`,
 		},
 		"ruleNoMapping": {
 			flag: "--bridge.rules=[a]",
-			want: `bridge.rules (flag --bridge.rules): rule 1 is not a mapping; allowed are subject, topic, key and partition`,
+			want: `bridge.rules (flag --bridge.rules): rule 0 is not a mapping; allowed are subject, topic, key and partition`,
 		},
 		"batchLargerThanSegment": {
 			flag: "--topics.maxMessageBytes=32MiB",
@@ -323,7 +329,7 @@ func TestPrintIsLoadable(t *testing.T) {
 	odd.Kafka.Listen = "[::1]:9092"
 	odd.Kafka.AutoCreateTopics = false
 	odd.Topics.Retention, odd.Topics.RetentionBytes = -1, -1
-	odd.Bridge.Rules = []Rule{}
+	odd.Bridge.Rules = []subject.Rule{}
 	for name, c := range map[string]Config{"defaults": Default(), "odd": odd} {
 		var b bytes.Buffer
 		if err := c.Print(&b); err != nil {

@@ -31,13 +31,10 @@ func (c Config) Print(w io.Writer) error {
 
 // node is the setting's value as YAML has it.
 func (k key) node(c *Config) *yaml.Node {
-	value := k.text(c)
 	if k.name == "bridge.rules" {
-		var doc yaml.Node
-		if err := yaml.Unmarshal([]byte(value), &doc); err == nil && len(doc.Content) == 1 {
-			return doc.Content[0]
-		}
+		return ruleList(c.Bridge.Rules)
 	}
+	value := k.text(c)
 	node := scalar(value)
 	if value == "" {
 		node.Style = yaml.DoubleQuotedStyle
