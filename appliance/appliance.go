@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -24,18 +25,17 @@ import (
 	"github.com/headwater/headwater/broker"
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // Appliance is one box: a broker, the bridge to its devices and the admin port.
 type Appliance struct {
 	log     *slog.Logger
 	started time.Time
+	ports   *ports
 	parts   []part
-	address addresses
 }
-
-// addresses are where it can be reached, for the log.
-type addresses struct{ kafka, nats, admin string }
 
 // New takes the ports that cfg names, then opens the data directory and recovers
 // what is in it. memoryLimit is the ceiling for the whole process, 0 for none.
@@ -43,47 +43,45 @@ type addresses struct{ kafka, nats, admin string }
 // process holds, is told as config.Problems, and then nothing was written.
 func New(cfg config.Config, memoryLimit int64, log *slog.Logger) (*Appliance, error) {
 	a := &Appliance{log: log, started: time.Now()}
-	p, err := bind(cfg)
+	reg := prometheus.NewRegistry()
+	memory := budgetsUnder(memoryLimit, cfg.Topics.MaxMessageBytes)
+	var err error
+	a.ports, err = bind(cfg, func() (*bridge.Bridge, error) {
+		return bridge.Listen(bridgeConfig(cfg, memory), log, reg)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := a.assemble(cfg, budgetsUnder(memoryLimit, cfg.Topics.MaxMessageBytes), p); err != nil {
-		p.close()
+	if err := a.assemble(cfg, memory, reg); err != nil {
+		a.ports.close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Appliance) assemble(cfg config.Config, memory budgets, p *ports) error {
-	brokerCfg, err := brokerConfig(cfg, memory, p)
+// assemble lists the parts in the order of starting: each stands on those before
+// it. The data directory is opened last, when nothing else can fail.
+func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.Registry) error {
+	brokerCfg, err := brokerConfig(cfg, memory, a.ports.kafka)
 	if err != nil {
 		return err
 	}
-	reg := prometheus.NewRegistry()
-	broker, err := broker.Open(brokerCfg, p.kafka, a.log, reg)
-	if err != nil {
-		return dataProblem(cfg.Data.Dir, err)
-	}
-	a.address.kafka, a.address.admin = p.kafka.Addr().String(), p.admin.Addr().String()
-	if a.address.nats, err = p.releaseNATS(cfg.NATS); err != nil {
-		return errors.Join(err, closeUnused(broker))
-	}
-	bridge, err := bridge.New(bridgeConfig(cfg, memory, a.address.nats), broker, a.log, reg)
-	if err != nil {
-		return errors.Join(err, closeUnused(broker))
-	}
-	admin, err := admin.New(p.admin, []admin.Part{
-		{Name: "broker", Ready: broker.Ready},
+	bridge := a.ports.bridge
+	var box *broker.Broker
+	admin, err := admin.New(a.ports.admin, []admin.Part{
+		{Name: "broker", Ready: func() error { return box.Ready() }},
 		{Name: "bridge", Ready: bridge.Ready},
 	}, a.log, reg)
 	if err != nil {
-		return errors.Join(err, closeUnused(broker))
+		return err
 	}
-	// In the order of starting: each stands on those before it.
+	if box, err = broker.Open(brokerCfg, a.ports.kafka, a.log, reg); err != nil {
+		return dataProblem(cfg.Data.Dir, err)
+	}
 	a.parts = []part{
 		{"admin", admin.Run, func() error { return nil }},
-		{"broker", broker.Run, broker.Ready},
-		{"bridge", bridge.Run, bridge.Ready},
+		{"broker", box.Run, box.Ready},
+		{"bridge", func(ctx context.Context) error { return bridge.Run(ctx, box) }, bridge.Ready},
 	}
 	return nil
 }
@@ -94,7 +92,8 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, p *ports) error 
 func (a *Appliance) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	err := runInOrder(ctx, a.parts, func() {
-		a.log.Info("ready", "kafka", a.address.kafka, "nats", a.address.nats, "admin", a.address.admin, "took", time.Since(a.started))
+		a.log.Info("ready", "kafka", a.ports.kafka.Addr().String(), "nats", a.ports.bridge.Addr(),
+			"admin", a.ports.admin.Addr().String(), "took", time.Since(a.started))
 	})
 	if err == nil {
 		a.log.Info("stopped")
@@ -102,12 +101,12 @@ func (a *Appliance) Run(ctx context.Context) error {
 	return err
 }
 
-func brokerConfig(cfg config.Config, memory budgets, p *ports) (broker.Config, error) {
+func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Config, error) {
 	durability, err := commitlog.ParsePolicy(cfg.Data.Durability)
 	if err != nil {
 		return broker.Config{}, fmt.Errorf("data.durability: %w", err)
 	}
-	advertise, err := advertised(cfg.Kafka, p.kafka, os.Hostname)
+	advertise, err := advertised(cfg.Kafka, ln, os.Hostname)
 	if err != nil {
 		return broker.Config{}, err
 	}
@@ -130,17 +129,26 @@ func brokerConfig(cfg config.Config, memory budgets, p *ports) (broker.Config, e
 // brokerID is that of a box that belongs to no cluster.
 const brokerID = 1
 
-func bridgeConfig(cfg config.Config, memory budgets, address string) bridge.Config {
-	buffer := cfg.Bridge.Buffer
-	if buffer == config.BufferAuto {
-		buffer = memory.bridge
+func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
+	out := bridge.DefaultConfig()
+	out.Listen = cfg.NATS.Listen
+	out.Rules = cfg.Bridge.Rules
+	out.MaxPayload = int32(cfg.NATS.MaxPayload)
+	out.MaxConnections = cfg.NATS.MaxConnections
+	out.MaxPendingBytes = max(out.MaxPendingBytes, 2*cfg.NATS.MaxPayload)
+	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
+	out.BufferBytes = cfg.Bridge.Buffer
+	if out.BufferBytes == config.BufferAuto {
+		out.BufferBytes = memory.bridge
 	}
-	return bridge.Config{
-		Listen:      address,
-		Rules:       cfg.Bridge.Rules,
-		MaxPayload:  int32(cfg.NATS.MaxPayload),
-		BufferBytes: buffer,
-	}
+	out.Permanent = permanent
+	return out
+}
+
+// permanent tells errors of the broker that the same message would meet again,
+// however often it is sent.
+func permanent(err error) bool {
+	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
 }
 
 // dataProblem makes a sentence about data.dir of errors that the setting caused.
@@ -157,12 +165,4 @@ func dataProblem(dir string, err error) error {
 		return problem("cannot be made; allowed is a directory on a disk that can be written")
 	}
 	return err
-}
-
-// closeUnused closes a broker that was opened and is not going to run: one that
-// is told to stop before it starts closes its logs and ends.
-func closeUnused(b *broker.Broker) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return b.Run(ctx)
 }

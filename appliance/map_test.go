@@ -61,7 +61,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk bridge", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/record broker/topic bridge", prometheus + " " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/config bridge/subject", "github.com/spf13/cobra"},
 	{"appliance/e2e/footprint", "", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }

@@ -8,36 +8,38 @@ import (
 	"syscall"
 
 	"github.com/headwater/headwater/appliance/config"
+	"github.com/headwater/headwater/bridge"
 )
 
 // ports are the addresses that the appliance answers on, all had before anything
-// is written. The NATS server binds its own: nats only keeps the address until
-// the bridge takes it.
+// is written. The bridge holds its own.
 type ports struct {
-	kafka, admin, nats net.Listener
+	kafka, admin net.Listener
+	bridge       *bridge.Bridge
 }
 
-// bind takes all ports or none. Its error is config.Problems, with a sentence for
-// each port that cannot be had.
-func bind(cfg config.Config) (*ports, error) {
+// bind takes all ports or none; listenNATS is how the bridge takes its own. Its
+// error is config.Problems, with a sentence for each port that cannot be had.
+func bind(cfg config.Config, listenNATS func() (*bridge.Bridge, error)) (*ports, error) {
 	var p ports
 	var problems config.Problems
-	for _, want := range []struct {
-		key     string
-		address string
-		ln      *net.Listener
-	}{
-		{"kafka.listen", cfg.Kafka.Listen, &p.kafka},
-		{"admin.listen", cfg.Admin.Listen, &p.admin},
-		{"nats.listen", cfg.NATS.Listen, &p.nats},
-	} {
-		ln, err := net.Listen("tcp", want.address)
-		if err != nil {
-			problems = append(problems, config.Problem{Key: want.key, Text: want.address + " " + whyNot(err)})
-			continue
+	take := func(key, address string, listen func() error) {
+		if err := listen(); err != nil {
+			problems = append(problems, config.Problem{Key: key, Text: address + " " + whyNot(err)})
 		}
-		*want.ln = ln
 	}
+	take("kafka.listen", cfg.Kafka.Listen, func() (err error) {
+		p.kafka, err = net.Listen("tcp", cfg.Kafka.Listen)
+		return err
+	})
+	take("admin.listen", cfg.Admin.Listen, func() (err error) {
+		p.admin, err = net.Listen("tcp", cfg.Admin.Listen)
+		return err
+	})
+	take("nats.listen", cfg.NATS.Listen, func() (err error) {
+		p.bridge, err = listenNATS()
+		return err
+	})
 	if len(problems) > 0 {
 		p.close()
 		return nil, problems
@@ -62,25 +64,15 @@ func whyNot(err error) string {
 }
 
 func (p *ports) close() {
-	for _, ln := range []net.Listener{p.kafka, p.admin, p.nats} {
-		if ln != nil {
-			ln.Close()
-		}
+	if p.kafka != nil {
+		p.kafka.Close()
 	}
-}
-
-// releaseNATS gives the NATS port up and returns its address, for the NATS server
-// to bind at once. The host is the one in the settings: a listener on every
-// address would tell it as "::".
-func (p *ports) releaseNATS(cfg config.NATS) (address string, err error) {
-	host, _, err := net.SplitHostPort(cfg.Listen)
-	if err != nil {
-		return "", err
+	if p.admin != nil {
+		p.admin.Close()
 	}
-	address = net.JoinHostPort(host, strconv.Itoa(portOf(p.nats)))
-	err = p.nats.Close()
-	p.nats = nil
-	return address, err
+	if p.bridge != nil {
+		p.bridge.Close()
+	}
 }
 
 func portOf(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }

@@ -3,10 +3,12 @@ package appliance
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 
 	"github.com/headwater/headwater/appliance/config"
+	"github.com/headwater/headwater/bridge"
 )
 
 func listen(t *testing.T, address string) net.Listener {
@@ -26,6 +28,13 @@ func free() config.Config {
 	return cfg
 }
 
+// bindAll binds as New does.
+func bindAll(cfg config.Config) (*ports, error) {
+	return bind(cfg, func() (*bridge.Bridge, error) {
+		return bridge.Listen(bridgeConfig(cfg, budgetsUnder(0, cfg.Topics.MaxMessageBytes)), slog.New(slog.DiscardHandler), nil)
+	})
+}
+
 // Every port that cannot be had is named, and those that could are given back.
 func TestBindAllOrNothing(t *testing.T) {
 	kafka, nats := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
@@ -33,7 +42,7 @@ func TestBindAllOrNothing(t *testing.T) {
 	cfg := config.Default()
 	cfg.Kafka.Listen, cfg.NATS.Listen, cfg.Admin.Listen = kafka.Addr().String(), nats.Addr().String(), other.Addr().String()
 	other.Close()
-	_, err := bind(cfg)
+	_, err := bindAll(cfg)
 	want := fmt.Sprintf("kafka.listen: %s is in use by another process; allowed is a free port\n"+
 		"nats.listen: %s is in use by another process; allowed is a free port", kafka.Addr(), nats.Addr())
 	if !errors.As(err, new(config.Problems)) || err.Error() != want {
@@ -45,30 +54,10 @@ func TestBindAllOrNothing(t *testing.T) {
 func TestBindForeignAddress(t *testing.T) {
 	cfg := free()
 	cfg.Admin.Listen = "203.0.113.1:1" // kept for documentation; no machine has it
-	_, err := bind(cfg)
+	_, err := bindAll(cfg)
 	if want := "admin.listen: 203.0.113.1:1 is not an address of this machine; allowed is one of its own"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-}
-
-// The NATS port is held until it is given up, and then is the one that was held.
-func TestNATSPortIsKept(t *testing.T) {
-	cfg := free()
-	p, err := bind(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	held := p.nats.Addr().String()
-	if ln, err := net.Listen("tcp", held); err == nil {
-		ln.Close()
-		t.Fatalf("%s is not held", held)
-	}
-	address, err := p.releaseNATS(cfg.NATS)
-	if err != nil || address != held {
-		t.Errorf("released %s, %v; want %s", address, err, held)
-	}
-	listen(t, address)
 }
 
 func TestAdvertised(t *testing.T) {

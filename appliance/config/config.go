@@ -54,8 +54,9 @@ type Kafka struct {
 
 // NATS is the port that devices use.
 type NATS struct {
-	Listen     string // nats.listen, host:port
-	MaxPayload int64  // nats.maxPayload, bytes
+	Listen         string // nats.listen, host:port
+	MaxPayload     int64  // nats.maxPayload, bytes
+	MaxConnections int    // nats.maxConnections
 }
 
 // Admin is the HTTP port for metrics and health.
@@ -106,8 +107,9 @@ func Default() Config {
 		},
 		Topics: topic.Defaults(),
 		NATS: NATS{
-			Listen:     "127.0.0.1:4222",
-			MaxPayload: 512 << 10,
+			Listen:         "127.0.0.1:4222",
+			MaxPayload:     512 << 10,
+			MaxConnections: 1024,
 		},
 		Admin:  Admin{Listen: "127.0.0.1:8080"},
 		Memory: Memory{Limit: MemoryAuto},

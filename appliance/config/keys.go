@@ -54,6 +54,8 @@ var keys = []key{
 		"address for devices that speak NATS"),
 	entry("nats.maxPayload", size(1<<10, 32<<20), func(c *Config) *int64 { return &c.NATS.MaxPayload },
 		"largest message that a device may publish, headers included"),
+	entry("nats.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.NATS.MaxConnections },
+		"devices connected at one time"),
 
 	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"address for metrics and health over HTTP"),

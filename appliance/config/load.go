@@ -131,6 +131,9 @@ func (c *Config) conflicts() Problems {
 	check(c.NATS.MaxPayload <= c.Topics.MaxMessageBytes-payloadRoom, "nats.maxPayload",
 		"%s may not fit a record batch; allowed is up to topics.maxMessageBytes less %s, %s",
 		FormatBytes(c.NATS.MaxPayload), FormatBytes(payloadRoom), FormatBytes(max(0, c.Topics.MaxMessageBytes-payloadRoom)))
+	check(c.Bridge.Buffer == BufferAuto || c.Bridge.Buffer >= 2*c.Topics.MaxMessageBytes, "bridge.buffer",
+		"%s does not hold two record batches; allowed is from twice topics.maxMessageBytes, %s",
+		FormatBytes(c.Bridge.Buffer), FormatBytes(2*c.Topics.MaxMessageBytes))
 	check(int(c.Kafka.DefaultPartitions) <= c.Kafka.MaxPartitions, "kafka.defaultPartitions",
 		"%d is more than all topics may have; allowed is up to kafka.maxPartitions, %d",
 		c.Kafka.DefaultPartitions, c.Kafka.MaxPartitions)

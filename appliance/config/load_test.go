@@ -241,6 +241,14 @@ func TestSentences(t *testing.T) {
 			flag: "--nats.maxPayload=1MiB",
 			want: `nats.maxPayload (flag --nats.maxPayload): 1MiB may not fit a record batch; allowed is up to topics.maxMessageBytes less 16KiB, 1032204`,
 		},
+		"rulesEmpty": {
+			flag: "--bridge.rules=[]",
+			want: `bridge.rules (flag --bridge.rules): "[]" holds no rule; allowed is one or more`,
+		},
+		"bufferSmallerThanBatches": {
+			flag: "--bridge.buffer=2MiB",
+			want: `bridge.buffer (flag --bridge.buffer): 2MiB does not hold two record batches; allowed is from twice topics.maxMessageBytes, 2097176`,
+		},
 		"defaultPartitions": {
 			flag: "--kafka.defaultPartitions=2000",
 			want: `kafka.defaultPartitions (flag --kafka.defaultPartitions): 2000 is more than all topics may have; allowed is up to kafka.maxPartitions, 1000`,
@@ -329,7 +337,7 @@ func TestPrintIsLoadable(t *testing.T) {
 	odd.Kafka.Listen = "[::1]:9092"
 	odd.Kafka.AutoCreateTopics = false
 	odd.Topics.Retention, odd.Topics.RetentionBytes = -1, -1
-	odd.Bridge.Rules = []subject.Rule{}
+	odd.Bridge.Rules = []subject.Rule{{Subject: "a.*.>", Topic: "{1}"}, {Subject: ">", Topic: "b", Key: "a: {1}, \"#\"", Partition: subject.ByKey}}
 	for name, c := range map[string]Config{"defaults": Default(), "odd": odd} {
 		var b bytes.Buffer
 		if err := c.Print(&b); err != nil {

@@ -37,6 +37,9 @@ func parseRules(text string) ([]subject.Rule, error) {
 		return nil, errRules
 	}
 	items := doc.Content[0].Content
+	if len(items) == 0 {
+		return nil, errors.New("holds no rule; allowed is one or more")
+	}
 	rules := make([]subject.Rule, len(items))
 	var errs []error
 	for i, item := range items {
