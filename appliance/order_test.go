@@ -131,6 +131,16 @@ func TestStopWhileStarting(t *testing.T) {
 	})
 }
 
+// Who is told to stop before it was ready is not said to be ready.
+func TestStopBeforeReady(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wait := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	if err := runInOrder(ctx, []part{{"admin", wait, yes}}, func() { t.Error("said to be ready") }); err != nil {
+		t.Errorf("ended with %v, want nil", err)
+	}
+}
+
 // A part that ends without being told to is a failure, also without an error; and
 // all failures are told, not the first one alone.
 func TestEveryFailureIsTold(t *testing.T) {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -8,29 +9,35 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// start serves parts on a free port until the test ends or stop is called, which
-// returns what Run returned.
-func start(t *testing.T, reg *prometheus.Registry, parts ...Part) (s *Server, base string, stop func() error) {
+// start serves parts on a free port until the test ends.
+func start(t *testing.T, reg *prometheus.Registry, parts ...Part) (base string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err = New(ln, parts, slog.New(slog.DiscardHandler), reg)
+	s, err := New(ln, parts, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx); close(ended) }()
-	stop = func() error { cancel(); return <-ended }
-	t.Cleanup(func() { stop() })
-	return s, "http://" + ln.Addr().String(), stop
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	})
+	return "http://" + ln.Addr().String()
 }
 
 // get returns the answer's status, its content type and its body.
@@ -56,7 +63,7 @@ func get(t *testing.T, method, url string) (int, string, string) {
 // healthy all the time.
 func TestReadyAndHealthy(t *testing.T) {
 	var brokerErr, bridgeErr error
-	_, base, _ := start(t, prometheus.NewRegistry(),
+	base := start(t, prometheus.NewRegistry(),
 		Part{"broker", func() error { return brokerErr }}, Part{"bridge", func() error { return bridgeErr }})
 
 	for name, tc := range map[string]struct {
@@ -85,7 +92,7 @@ func TestMetrics(t *testing.T) {
 	drops := prometheus.NewCounter(prometheus.CounterOpts{Name: "headwater_test_drops_total", Help: "Drops."})
 	reg.MustRegister(drops)
 	drops.Add(3)
-	_, base, _ := start(t, reg)
+	base := start(t, reg)
 	status, _, body := get(t, "GET", base+"/metrics")
 	for _, want := range []string{"headwater_test_drops_total 3", "go_goroutines ", "process_resident_memory_bytes "} {
 		if status != 200 || !strings.Contains(body, "\n"+want) {
@@ -95,7 +102,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestOtherPaths(t *testing.T) {
-	_, base, _ := start(t, prometheus.NewRegistry())
+	base := start(t, prometheus.NewRegistry())
 	status, kind, body := get(t, "GET", base+"/")
 	if status != 200 || !strings.HasPrefix(kind, "text/html") {
 		t.Errorf("/: %d %s", status, kind)
@@ -115,7 +122,7 @@ func TestOtherPaths(t *testing.T) {
 
 // A header that is larger than anyone needs is refused.
 func TestHeaderLimit(t *testing.T) {
-	_, base, _ := start(t, prometheus.NewRegistry())
+	base := start(t, prometheus.NewRegistry())
 	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -129,32 +136,87 @@ func TestHeaderLimit(t *testing.T) {
 	}
 }
 
+// pipes is a listener without a network, for a synctest bubble.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.close.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// ask runs a server with one slow part, asks it for /readyz, and tells it to stop
+// while the answer is being made. It returns what Run is going to return, what
+// lets the part go on, and the client's end of the connection.
+func ask(t *testing.T) (ended <-chan error, goOn func(), client net.Conn) {
+	blocked := make(chan struct{})
+	ln := newPipes()
+	s, err := New(ln, []Part{{"slow", func() error { <-blocked; return nil }}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	returned := make(chan error, 1)
+	go func() { returned <- s.Run(ctx) }()
+	client, server := net.Pipe()
+	ln.conns <- server
+	if _, err := io.WriteString(client, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // the part is asked
+	stop()
+	synctest.Wait()
+	return returned, func() { close(blocked) }, client
+}
+
 // A request that is under way when the server stops is answered, and Run waits
 // for it.
 func TestStopFinishesWhatIsUnderWay(t *testing.T) {
-	asked, stopping := make(chan struct{}), make(chan struct{})
-	s, base, stop := start(t, prometheus.NewRegistry(), Part{"slow", func() error { close(asked); <-stopping; return nil }})
-	s.http.RegisterOnShutdown(func() { close(stopping) })
-	answered := make(chan int, 1)
-	go func() {
-		resp, err := http.Get(base + "/readyz")
-		if err != nil {
-			answered <- 0
-			return
+	synctest.Test(t, func(t *testing.T) {
+		ended, goOn, client := ask(t)
+		defer client.Close()
+		select {
+		case err := <-ended:
+			t.Errorf("Run returned %v with a request under way", err)
+		default:
 		}
-		resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
-	<-asked
-	if err := stop(); err != nil {
-		t.Errorf("Run returned %v, want nil", err)
-	}
-	if status := <-answered; status != 200 {
-		t.Errorf("answered %d, want 200", status)
-	}
-	if _, err := http.Get(base + "/healthz"); err == nil {
-		t.Error("still answers after Run returned")
-	}
+		goOn()
+		resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("answered %v, %v; want 200", resp, err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	})
+}
+
+// It does not wait for ever.
+func TestStopGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ended, goOn, client := ask(t)
+		defer client.Close()
+		if err := <-ended; err != nil || time.Since(start) != drainTimeout {
+			t.Errorf("Run returned %v after %v, want nil after %v", err, time.Since(start), drainTimeout)
+		}
+		if _, err := client.Read(make([]byte, 1)); err == nil {
+			t.Error("the connection is still open")
+		}
+		goOn()
+	})
 }
 
 // A listener that fails ends Run, with an error.

@@ -105,7 +105,7 @@ bridge:
     - {subject: plant.*.>, topic: plant, key: "{2}", partition: key}
     - subject: ">"
       topic: rest
-      key:
+      key: null
 `)
 	text := `[{"subject": "plant.*.>", "topic": "plant", "key": "{2}", "partition": "key"}, {"subject": ">", "topic": "rest"}]`
 	for name, load := range map[string]func() (Config, error){
@@ -291,6 +291,16 @@ func TestEverythingWrongAtOnce(t *testing.T) {
 	want := []string{"colour", "HEADWATER_X", "kafka.listen", "kafka.maxPartitions", "admin.listen", "log.level"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("complaints about %v\nwant %v\n%v", got, want, err)
+	}
+}
+
+// A value that cannot be read is one complaint, though the default that stands in
+// its place would not fit the other settings.
+func TestNoComplaintAboutWhatNobodySaid(t *testing.T) {
+	_, err := Load("", flagsOf(t, "--topics.maxMessageBytes=100KiB", "--nats.maxPayload=much"), nil)
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) != 1 || problems[0].Key != "nats.maxPayload" {
+		t.Errorf("got %v, want one complaint, about nats.maxPayload", err)
 	}
 }
 

@@ -258,6 +258,12 @@ func TestSecondSignal(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\n"); err != nil {
 			t.Fatal(err)
 		}
+		// Connections are taken in order: when a later one is answered, this one is
+		// under way.
+		if resp, err := http.Get(fmt.Sprintf("http://%v/healthz", ready["admin"])); err == nil {
+			resp.Body.Close()
+		}
+		http.DefaultClient.CloseIdleConnections()
 		s.signal(t, syscall.SIGTERM)
 		s.await(t, "stopping")
 		s.signal(t, sig)
@@ -293,7 +299,8 @@ func TestCheckConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr, code := call(t, []string{"HEADWATER_LOG_LEVEL=debug"}, "check-config", documented, "--topics.retention=7d")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "\n  level: debug\n") || !strings.Contains(stdout, "\n  retention: 168h\n") {
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "\n  level: debug\n") || !strings.Contains(stdout, "\n  retention: 168h\n") ||
+		!strings.Contains(stdout, "\n  advertise: \"\"\n") {
 		t.Errorf("exit code %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
 	stdout, stderr, code = call(t, []string{"HEADWATER_LOG_LEVEL=loud", "HEADWATER_NATS_MAX_PAYLOAD=1XB"}, "check-config")
