@@ -46,7 +46,7 @@ var houseMap = []room{
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
 	{"broker/group", "broker/topic broker/record broker/wire", prometheus},
 	{"broker/server", "broker/wire", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/wire broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
+	{"broker/api", "broker/server broker/wire broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 
