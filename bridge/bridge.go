@@ -1,0 +1,172 @@
+// Package bridge is the devices' side of headwater: it takes what they publish
+// on NATS subjects into topics, and tells those who ask that it is stored.
+//
+// It puts its rooms together and owns the order in which they start and stop; how
+// messages become batches is ingest's, the embedded server natsd's, and where a
+// subject leads subject's. It reaches the broker through ingest.Appender alone.
+//
+// A Bridge goes from Listen, which takes the port and starts nothing, to one Run.
+// Ready and Addr may be called from any goroutine.
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/natsd"
+	"github.com/headwater/headwater/bridge/subject"
+)
+
+// ErrNotReady is wrapped by what Ready returns before devices can be served.
+var ErrNotReady = errors.New("bridge not ready")
+
+// Bridge serves devices.
+type Bridge struct {
+	cfg    Config
+	table  *subject.Table
+	server *natsd.Server
+	log    *slog.Logger
+	reg    prometheus.Registerer
+	conn   atomic.Pointer[natsd.Conn] // nil before devices may come, and once they may not
+}
+
+// Listen checks cfg and takes hold of the port, so that all that can be wrong
+// with them is known before anything is written to disk. Nobody is answered
+// before Run. reg may be nil.
+func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bridge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("bridge: %w", err)
+	}
+	table, err := subject.Compile(cfg.Rules)
+	if err != nil {
+		return nil, fmt.Errorf("bridge: %w", err)
+	}
+	server, err := natsd.Listen(cfg.server(), log)
+	if err != nil {
+		return nil, fmt.Errorf("bridge: %w", err)
+	}
+	return &Bridge{cfg: cfg, table: table, server: server, log: log, reg: reg}, nil
+}
+
+// Addr is where devices connect, host:port.
+func (b *Bridge) Addr() string { return b.server.Addr().String() }
+
+// Ready returns nil while devices can connect and are heard.
+func (b *Bridge) Ready() error {
+	conn := b.conn.Load()
+	if conn == nil {
+		return ErrNotReady
+	}
+	if err := conn.Ready(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
+	return nil
+}
+
+// Close lets go of the port when Run is not going to be called.
+func (b *Bridge) Close() { b.server.Shutdown() }
+
+// Run serves devices until ctx is done or a part fails. At the end it first stops
+// listening to the rules' subjects, so that devices that ask learn at once that
+// nobody takes their messages; then what was taken is stored and answered; only
+// then are the devices' connections closed.
+func (b *Bridge) Run(ctx context.Context, broker ingest.Appender) error {
+	defer b.server.Shutdown()
+	if err := b.server.Start(); err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
+	link := &link{}
+	conn := natsd.NewConn(natsd.ConnConfig{
+		Dial:       b.server.Dial,
+		Subjects:   b.cfg.subjects(),
+		MaxPayload: int(b.cfg.MaxPayload),
+		Handler:    link,
+		Log:        b.log,
+		Registerer: b.reg,
+	})
+	link.Ingest = ingest.New(b.cfg.ingest(), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
+
+	// Each part ends when its own context does: their order is stopInOrder's.
+	parts := context.WithoutCancel(ctx)
+	gatherCtx, stopGathering := context.WithCancel(parts)
+	connCtx, stopConn := context.WithCancel(parts)
+	defer stopGathering()
+	defer stopConn()
+	var gathering, reading errgroup.Group
+	ended := make(chan struct{}, 2) // a part has ended, whether asked to or not
+	start := func(g *errgroup.Group, run func() error) {
+		g.Go(func() error {
+			defer func() { ended <- struct{}{} }()
+			return run()
+		})
+	}
+	start(&gathering, func() error { return link.Run(gatherCtx) })
+	start(&reading, func() error { return conn.Run(connCtx) })
+
+	err := b.serve(ctx, conn, ended)
+	b.conn.Store(nil)
+	b.unsubscribe(conn)
+	stopGathering()
+	err = errors.Join(err, gathering.Wait())
+	b.flush(conn)
+	stopConn()
+	return errors.Join(err, reading.Wait())
+}
+
+// serve opens the server to devices once the subscriptions stand, and returns
+// when ctx is done or a part has ended.
+func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struct{}) error {
+	select {
+	case <-conn.Up():
+	case <-ended:
+		return nil // its error comes from waiting for it
+	case <-ctx.Done():
+		return nil
+	}
+	if err := b.server.Accept(); err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
+	b.conn.Store(conn)
+	b.log.Info("bridge ready", "addr", b.Addr(), "rules", len(b.cfg.Rules))
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// goodbyeTimeout is for one exchange with the server in this process.
+const goodbyeTimeout = 2 * time.Second
+
+// unsubscribe stops the flow of messages; what came before is taken.
+func (b *Bridge) unsubscribe(conn *natsd.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	if err := conn.Unsubscribe(ctx); err != nil {
+		b.log.Warn("subscriptions not ended in order", "err", err)
+	}
+}
+
+// flush sees to it that the last answers are with the server, which writes them
+// out before it closes connections.
+func (b *Bridge) flush(conn *natsd.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	if err := conn.Flush(ctx); err != nil {
+		b.log.Warn("last answers not sent in order", "err", err)
+	}
+}
+
+// link hands the connection's messages to ingest.
+type link struct{ *ingest.Ingest }
+
+// Take takes m.
+func (l *link) Take(m *natsd.Message) { l.Ingest.Take((*ingest.Message)(m)) }

@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/headwater/headwater/broker/record"
+)
+
+const (
+	batchOverhead = 512 // what a batch costs beside its records and replies, roughly
+	ackOverhead   = 32  // what waiting for an answer costs beside the reply subject
+)
+
+// charge is what a message whose record takes size bytes costs of BufferBytes,
+// gathered or waiting for its topic.
+func charge(m *Message, size int) int64 {
+	size = max(size, m.len())
+	if len(m.Reply) == 0 {
+		return int64(size)
+	}
+	return int64(size) + int64(len(m.Reply)) + ackOverhead
+}
+
+// batch is a record batch with those who wait for it.
+type batch struct {
+	gather  *gather
+	builder record.Builder
+	opened  time.Time
+	count   int
+	bytes   int64 // charged to BufferBytes
+
+	acks    []ack
+	replies []byte // the acks' reply subjects, one after the other
+	core    []run  // the best-effort messages, in case that they are lost
+
+	done       func(baseOffset int64, err error) // for the Appender; made once
+	baseOffset int64                             // set by done
+	err        error                             // set by done
+	abandoned  bool                              // guarded by the acker's mu
+	completed  bool                              // guarded by the acker's mu
+}
+
+// ack is one message of a batch that waits for its answer.
+type ack struct {
+	delta    int32 // of its offset from the base offset
+	replyEnd int32 // where its reply subject ends in replies; it starts where the one before ends
+	rule     int32
+}
+
+// run is messages of one rule, next to each other.
+type run struct{ rule, count int32 }
+
+func (in *Ingest) newBatch() *batch {
+	b := &batch{}
+	b.done = func(baseOffset int64, err error) { in.acker.complete(b, baseOffset, err) }
+	return b
+}
+
+// add puts a message's record at the end of b, and returns what it is charged.
+func (b *batch) add(m *Message, received time.Time, key []byte, headers []record.Header, size int) int64 {
+	value := m.Payload
+	if value == nil {
+		value = []byte{} // an empty payload is a value; null would be a tombstone
+	}
+	b.builder.Add(received.UnixMilli(), key, value, headers)
+	if len(m.Reply) > 0 {
+		b.replies = append(b.replies, m.Reply...)
+		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule)})
+	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == int32(m.Rule) {
+		b.core[last].count++
+	} else {
+		b.core = append(b.core, run{int32(m.Rule), 1})
+	}
+	b.count++
+	cost := charge(m, size)
+	b.bytes += cost
+	return cost
+}
+
+// maxKeptBytes bounds what a batch keeps of its replies' memory for the next use.
+const maxKeptBytes = 64 << 10
+
+// reuse gives b back once nobody refers to it.
+func (in *Ingest) reuse(b *batch) {
+	replies := b.replies[:0]
+	if cap(replies) > maxKeptBytes {
+		replies = nil
+	}
+	*b = batch{acks: b.acks[:0], replies: replies, core: b.core[:0], done: b.done}
+	in.batches.Put(b)
+}
+
+// gather is where the messages of one partition come together. Ingest's mu guards
+// it.
+type gather struct {
+	topic     *topicState
+	partition int32
+	stream    string // the partition's name as a JetStream stream
+	batch     *batch // open; nil for none
+	inFlight  int    // batches that are sealed but not completed
+	hurrying  bool   // stands in Ingest.hurry
+	failing   bool   // the last batch failed, and that was logged
+
+	next, prev *gather // in openList
+}
+
+// awaited reports whether somebody waits for an answer out of the open batch.
+func (g *gather) awaited() bool { return g.batch != nil && len(g.batch.acks) > 0 }
+
+func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hurrying }
+
+func (in *Ingest) openBatch(g *gather) {
+	b := in.batches.Get().(*batch)
+	b.gather, b.opened, b.bytes = g, time.Now(), batchOverhead
+	in.buffered += batchOverhead
+	g.batch = b
+	if in.open.push(g) {
+		wake(in.wakeSender) // which must now mind the linger
+	}
+}
+
+// seal closes g's open batch and queues it for the sender.
+func (in *Ingest) seal(g *gather) {
+	b := g.batch
+	g.batch = nil
+	g.inFlight++
+	in.open.remove(g)
+	in.ready = append(in.ready, b)
+	in.live[b] = struct{}{}
+	wake(in.wakeSender)
+}
+
+// sealIfAwaited seals what somebody waits for, if the partition has nothing in
+// flight: more that comes meanwhile would only be behind it.
+func (in *Ingest) sealIfAwaited(g *gather) {
+	if g.inFlight == 0 && g.awaited() {
+		in.seal(g)
+	}
+}
+
+func (in *Ingest) sealAll() {
+	for in.open.front != nil {
+		in.seal(in.open.front)
+	}
+}
+
+// openList holds the gathers with an open batch, the one opened first in front.
+type openList struct{ front, back *gather }
+
+// push reports whether g is now the front.
+func (l *openList) push(g *gather) bool {
+	g.prev = l.back
+	if l.back != nil {
+		l.back.next = g
+	} else {
+		l.front = g
+	}
+	l.back = g
+	return l.front == g
+}
+
+func (l *openList) remove(g *gather) {
+	if g.prev != nil {
+		g.prev.next = g.next
+	} else {
+		l.front = g.next
+	}
+	if g.next != nil {
+		g.next.prev = g.prev
+	} else {
+		l.back = g.prev
+	}
+	g.next, g.prev = nil, nil
+}

@@ -1,0 +1,286 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/bridge/subject"
+	"github.com/headwater/headwater/broker/record"
+)
+
+// fakeLog is an Appender in memory, whose records become durable when the test
+// says so.
+type fakeLog struct {
+	partitions func(ctx context.Context, topic string) (int32, error) // nil: one each
+
+	mu       sync.Mutex
+	asked    []string
+	batches  []appended
+	ends     map[string]int64 // log end offset, by topic; the tests use partition 0 where it matters
+	heldBack bool             // do not call done
+	fail     error            // call done with this
+}
+
+type appended struct {
+	topic     string
+	partition int32
+	batch     record.Batch
+	at        time.Time
+	done      func() // nil once called
+}
+
+func (f *fakeLog) Partitions(ctx context.Context, topic string) (int32, error) {
+	f.mu.Lock()
+	f.asked = append(f.asked, topic)
+	f.mu.Unlock()
+	if f.partitions == nil {
+		return 1, nil
+	}
+	return f.partitions(ctx, topic)
+}
+
+func (f *fakeLog) Append(topic string, partition int32, b record.Batch, done func(int64, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := b.Validate(); err != nil {
+		panic(err)
+	}
+	if f.ends == nil {
+		f.ends = map[string]int64{}
+	}
+	base := f.ends[topic]
+	err := f.fail
+	if err == nil {
+		f.ends[topic] += int64(b.Count())
+	}
+	b.Stamp(base, 0)
+	a := appended{topic, partition, b, time.Now(), func() { done(base, err) }}
+	if !f.heldBack {
+		a.done()
+		a.done = nil
+	}
+	f.batches = append(f.batches, a)
+}
+
+// hold keeps what is appended from now on from being durable, until release.
+func (f *fakeLog) hold() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heldBack = true
+}
+
+// release makes durable what was held back; what follows is held back again.
+func (f *fakeLog) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.batches {
+		if f.batches[i].done != nil {
+			f.batches[i].done()
+			f.batches[i].done = nil
+		}
+	}
+}
+
+func (f *fakeLog) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeLog) all() []appended {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.batches)
+}
+
+// counts is how many records each batch had.
+func (f *fakeLog) counts() (counts []int) {
+	for _, a := range f.all() {
+		counts = append(counts, int(a.batch.Count()))
+	}
+	return counts
+}
+
+// values are the records' values, in the order of the log.
+func (f *fakeLog) values(t testing.TB) (values []string) {
+	t.Helper()
+	for _, a := range f.all() {
+		for _, r := range recordsOf(t, a.batch) {
+			values = append(values, string(r.Value))
+		}
+	}
+	return values
+}
+
+func recordsOf(t testing.TB, b record.Batch) (records []record.Record) {
+	t.Helper()
+	if err := record.Records(b.Payload(), b.Count(), func(r record.Record) bool {
+		records = append(records, r)
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+// fakeDevices takes the answers.
+type fakeDevices struct {
+	mu      sync.Mutex
+	answers []answered
+	fail    error
+	publish func(reply string) // called first
+}
+
+type answered struct {
+	reply, text string
+	at          time.Time
+}
+
+func (f *fakeDevices) Publish(subject, payload []byte) error {
+	if f.publish != nil {
+		f.publish(string(subject))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return f.fail
+	}
+	f.answers = append(f.answers, answered{string(subject), string(payload), time.Now()})
+	return nil
+}
+
+func (f *fakeDevices) all() []answered {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.answers)
+}
+
+// errCodes are the answers by reply subject: JetStream's error number, 0 for a
+// message that was stored.
+func (f *fakeDevices) errCodes(t testing.TB) map[string]int {
+	t.Helper()
+	codes := map[string]int{}
+	for _, a := range f.all() {
+		var answer struct {
+			Error struct {
+				ErrCode int `json:"err_code"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal([]byte(a.text), &answer); err != nil {
+			t.Fatalf("answer %q: %v", a.text, err)
+		}
+		if _, twice := codes[a.reply]; twice {
+			t.Fatalf("%s was answered twice", a.reply)
+		}
+		codes[a.reply] = answer.Error.ErrCode
+	}
+	return codes
+}
+
+// rig is an Ingest that runs, in a bubble, between a fake log and fake devices.
+type rig struct {
+	*Ingest
+	t       *testing.T
+	log     *fakeLog
+	devices *fakeDevices
+	reg     *prometheus.Registry
+	start   time.Time
+	end     func() error // ends Run and returns what it returned
+}
+
+var testRules = []subject.Rule{
+	{Subject: "telemetry.>", Topic: "telemetry", Key: "{2}"},
+	{Subject: "plant.*.>", Topic: "plant.{2}", Key: "{3}", Partition: subject.ByKey},
+}
+
+// inBubble runs test in a bubble where time passes only when all wait.
+func inBubble(t *testing.T, cfg Config, test func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		table, err := subject.Compile(testRules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, reg: prometheus.NewRegistry(), start: time.Now()}
+		r.Ingest = New(cfg, table, []string{"telemetry.>", "plant.*.>"}, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		r.end = func() error {
+			cancel()
+			return <-ended
+		}
+		synctest.Wait()
+		test(r)
+		if ctx.Err() == nil {
+			if err := r.end(); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}
+	})
+}
+
+// warm makes the topic telemetry known with one stored message, and forgets that
+// it did.
+func (r *rig) warm() {
+	r.t.Helper()
+	r.core("telemetry.warm.up", "x")
+	time.Sleep(time.Second) // of the bubble's
+	synctest.Wait()
+	r.log.set(func() { r.log.batches, r.log.asked, r.log.ends = nil, nil, nil })
+	r.start = time.Now()
+}
+
+func (r *rig) core(subject, value string) { r.take(subject, "", value) }
+
+func (r *rig) take(subject, reply, value string) {
+	m := Message{Subject: []byte(subject), Reply: []byte(reply), Payload: []byte(value)}
+	if subject[0] == 'p' {
+		m.Rule = 1
+	}
+	r.Take(&m)
+}
+
+// idle is the reader's: all input was taken. It returns when all has settled.
+func (r *rig) idle() {
+	r.Idle()
+	synctest.Wait()
+}
+
+func (r *rig) buffered() int64 { return int64(r.bufferedBytes()) }
+
+// counted is a counter's value, given the values of its labels in any order.
+func (r *rig) counted(name string, labels ...string) int {
+	r.t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sum := 0
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			var have []string
+			for _, l := range m.GetLabel() {
+				have = append(have, l.GetValue())
+			}
+			if !slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(have, l) }) {
+				sum += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return sum
+}
+
+var errDisk = errors.New("disk broke")

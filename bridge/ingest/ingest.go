@@ -1,0 +1,314 @@
+// Package ingest takes messages from devices, gathers them into record batches,
+// appends those, and answers each message that asked for it once its record is
+// as durable as the broker promises.
+//
+// It owns the memory between the devices and the log, and counts every message
+// that it has to let go. It knows nothing of connections (a Publisher carries the
+// answers) nor of logs (an Appender takes the batches).
+//
+// Take and Idle are the reader's to call, from one goroutine; neither waits for
+// the disk, the network or a timer. Run owns three goroutines: the sender, which
+// alone calls Append and so keeps each partition's order; the resolver, which
+// alone asks for topics; and the acker, which answers. Sizes are in bytes,
+// timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
+// by a limit that stands beside it.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/bridge/subject"
+	"github.com/headwater/headwater/broker/record"
+)
+
+// Appender is where batches go.
+type Appender interface {
+	// Partitions returns how many partitions topic has, creating it when it is
+	// unknown and may be created.
+	Partitions(ctx context.Context, topic string) (int32, error)
+	// Append puts batch at the end of the partition and calls done once, when it
+	// is as durable as the data directory promises or has failed. done does not
+	// block; it may run on the caller's goroutine.
+	Append(topic string, partition int32, batch record.Batch, done func(baseOffset int64, err error))
+}
+
+// Publisher carries an answer to where a message asked for it. It copies what it
+// is given. It may wait, but not for ever; an error means that the answer will
+// not arrive.
+type Publisher interface {
+	Publish(subject, payload []byte) error
+}
+
+// Message is what a device sent. Its bytes are only valid during Take.
+type Message struct {
+	Rule    int    // the rule whose subscription brought the message
+	Subject []byte //
+	Reply   []byte // where to answer; empty asks for no answer
+	Headers []byte // the NATS header block as it came; empty for none
+	Payload []byte
+}
+
+// Config bounds the gathering. A field that is 0 has its default.
+type Config struct {
+	BufferBytes   int64         // gathered and in flight, with what is kept to answer; 16 MiB
+	BatchBytes    int           // a batch goes before it passes this size; 64 KiB
+	BatchRecords  int           // a batch goes when it has this many records; 500
+	Linger        time.Duration // a batch goes when its first record is this old; 20 ms
+	MaxBatchBytes int           // the largest batch that the broker takes; Kafka's 1 MiB + 12
+	MaxTopics     int           // topics that are remembered; 1,024
+	MaxPartitions int           // partitions that are remembered, of all topics; 8,192
+	TopicTimeout  time.Duration // for the broker to find or create a topic; 10 s
+	StopTimeout   time.Duration // for what was taken to become durable once Run ends; 10 s
+
+	// Permanent tells an error of the Appender that the same message would meet
+	// again, however often it is sent, from one that may pass. Nil: none is.
+	Permanent func(error) bool
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.BufferBytes, 16<<20)
+	def(&c.BatchBytes, 64<<10)
+	def(&c.BatchRecords, 500)
+	def(&c.Linger, 20*time.Millisecond)
+	def(&c.MaxBatchBytes, 1<<20+12)
+	def(&c.MaxTopics, 1024)
+	def(&c.MaxPartitions, 8192)
+	def(&c.TopicTimeout, 10*time.Second)
+	def(&c.StopTimeout, 10*time.Second)
+	if c.Permanent == nil {
+		c.Permanent = func(error) bool { return false }
+	}
+	return c
+}
+
+func def[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// ErrUnconfirmed is wrapped by Run's error when it ended before all that was
+// taken was confirmed.
+var ErrUnconfirmed = errors.New("not confirmed before the end")
+
+// Ingest gathers messages. New makes one.
+type Ingest struct {
+	cfg      Config
+	table    *subject.Table
+	appender Appender
+	log      *slog.Logger
+	metrics  *metrics
+	batches  sync.Pool // of *batch
+	acker    *acker
+
+	wakeSender   chan struct{} // holds a token when ready, the first open batch or stopping changed
+	wakeResolver chan struct{} // holds a token when unresolved has grown
+
+	mu         sync.Mutex // guards all below; never held across a call of Appender or Publisher
+	stopping   bool
+	scratch    scratch
+	topics     map[string]*topicState
+	gathers    int // of all topics
+	unresolved []*topicState
+	hurry      []*gather           // have messages that wait for an answer, since the last Idle
+	open       openList            // open batches, the one that was opened first in front
+	ready      []*batch            // sealed, not yet handed to the Appender
+	live       map[*batch]struct{} // sealed, not yet completed
+	buffered   int64               // bytes
+}
+
+// New makes an Ingest that routes by table. Metrics count rules by rules' names,
+// one for each of table's. reg may be nil.
+func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender, answers Publisher, log *slog.Logger, reg prometheus.Registerer) *Ingest {
+	in := &Ingest{
+		cfg:          cfg.withDefaults(),
+		table:        table,
+		appender:     appender,
+		log:          log,
+		wakeSender:   make(chan struct{}, 1),
+		wakeResolver: make(chan struct{}, 1),
+		topics:       map[string]*topicState{},
+		live:         map[*batch]struct{}{},
+	}
+	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes)
+	in.acker = newAcker(in, answers)
+	in.batches.New = func() any { return in.newBatch() }
+	return in
+}
+
+func (in *Ingest) bufferedBytes() float64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return float64(in.buffered)
+}
+
+// Take takes a message, or lets it go: a best-effort one is counted as dropped,
+// one that asked for an answer is refused with the reason. A message that reached
+// the reader by another rule than the first that matches is somebody else's copy
+// and is passed over.
+func (in *Ingest) Take(m *Message) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := time.Now()
+	size, why, err := in.prepare(m, now)
+	if in.scratch.route.Rule != m.Rule {
+		return
+	}
+	in.metrics.took(m)
+	if why == taken {
+		why, err = in.admit(m, now, size)
+	}
+	if why != taken {
+		in.turnAway(m.Rule, m.Reply, why, err)
+	}
+}
+
+// admit puts a prepared message where it belongs, if there is room.
+func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
+	if in.stopping {
+		return stopped, nil
+	}
+	if in.buffered+charge(m, size)+batchOverhead > in.cfg.BufferBytes {
+		return bufferFull, nil
+	}
+	t, why := in.topic(in.scratch.route.Topic, now)
+	switch {
+	case why != taken:
+		return why, nil
+	case t.state == refused:
+		return topicRefused, t.err
+	case t.state == unknown:
+		in.await(t, m, now, size)
+		return taken, nil
+	}
+	return in.place(t, m, now, size), nil
+}
+
+// place adds a prepared message to its partition's batch.
+func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) reason {
+	g := in.gather(t, in.scratch.route.Partition(t.partitions))
+	if g == nil {
+		return noRoom
+	}
+	if g.batch != nil && g.batch.builder.Len()+size > in.cfg.BatchBytes {
+		in.seal(g)
+	}
+	if g.batch == nil {
+		in.openBatch(g)
+	}
+	in.buffered += g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
+	if len(m.Reply) > 0 && !g.hurrying {
+		g.hurrying = true
+		in.hurry = append(in.hurry, g)
+	}
+	if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
+		in.seal(g)
+	}
+	return taken
+}
+
+// Idle tells that all input that has arrived was taken. What waits for an answer
+// goes now, unless its partition has a batch in flight: then it goes when that
+// one completes, and takes along what arrives until then.
+func (in *Ingest) Idle() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.sendHurried()
+}
+
+func (in *Ingest) sendHurried() {
+	for i, g := range in.hurry {
+		in.hurry[i] = nil
+		g.hurrying = false
+		in.sealIfAwaited(g)
+	}
+	in.hurry = in.hurry[:0]
+}
+
+// turnAway lets a message go, and never silently.
+func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
+	if len(reply) == 0 {
+		in.metrics.dropped[rule][why].Inc()
+		return
+	}
+	in.metrics.refused[rule][why].Inc()
+	if why == topicRefused && in.cfg.Permanent(err) {
+		why = neverStored
+	}
+	in.acker.refuse(reply, why, err)
+}
+
+// Run gathers, appends and answers until ctx is done. It then sends off what was
+// taken, waits for it at most StopTimeout, answers it, and returns. Messages that
+// come later are refused. It returns an error that wraps ErrUnconfirmed when the
+// time was too short; those messages were answered with an error, though the
+// broker may still store them.
+func (in *Ingest) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	all.Go(func() { in.send(work) })
+	all.Go(func() { in.resolve(work) })
+	all.Go(func() { in.acker.run(work) })
+
+	<-ctx.Done()
+	in.stop()
+	timeout := time.NewTimer(in.cfg.StopTimeout)
+	defer timeout.Stop()
+	select {
+	case <-in.acker.drained:
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("%d messages: %w", in.abandon(), ErrUnconfirmed)
+	}
+}
+
+// stop takes nothing more, and lets everything that was taken go.
+func (in *Ingest) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.stopping = true
+	in.sealAll()
+	in.acker.poke()
+}
+
+// abandon gives up waiting: whoever still waits is told so. It returns how many
+// messages were not confirmed.
+func (in *Ingest) abandon() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	messages := 0
+	for _, t := range in.topics {
+		messages += len(t.waiting)
+		in.refuseWaiting(t, unconfirmed, nil)
+	}
+	in.ready = nil
+	for b := range in.live {
+		if in.acker.abandon(b) {
+			messages += b.count
+		}
+	}
+	return messages
+}
+
+// empty reports whether nothing that was taken is left.
+func (in *Ingest) empty() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.stopping && in.buffered == 0
+}
+
+func wake(token chan struct{}) {
+	select {
+	case token <- struct{}{}:
+	default:
+	}
+}

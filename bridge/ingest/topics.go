@@ -1,0 +1,216 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// state is what is known of a topic.
+type state int8
+
+const (
+	unknown state = iota // its messages wait; it is in unresolved, or being asked for
+	known                // it exists
+	refused              // the broker would not have it; ask again later
+)
+
+// topicState is what is remembered of a topic. Ingest's mu guards it.
+type topicState struct {
+	name       string
+	state      state
+	partitions int32     // while known
+	err        error     // while refused
+	askAgain   time.Time // not before this
+	stale      bool      // a batch failed: ask again before the next message
+	failing    bool      // the last answer was an error, and that was logged
+	gathers    map[int32]*gather
+	waiting    []waiting // while unknown, in order of arrival
+}
+
+// waiting is a message whose topic is not known yet.
+type waiting struct {
+	message  Message
+	received time.Time
+	cost     int64 // charged to BufferBytes
+}
+
+// askInterval bounds how often a topic that is refused, or whose batches fail, is
+// asked for.
+const askInterval = time.Second
+
+// topic returns what is known of the topic called name, and sees to it that it is
+// asked for.
+func (in *Ingest) topic(name []byte, now time.Time) (*topicState, reason) {
+	t := in.topics[string(name)]
+	if t == nil {
+		if len(in.topics) >= in.cfg.MaxTopics && !in.forgetTopic(nil) {
+			return nil, noRoom
+		}
+		t = &topicState{name: string(name), gathers: map[int32]*gather{}}
+		in.topics[t.name] = t
+		in.ask(t)
+	}
+	if (t.stale || t.state == refused) && !now.Before(t.askAgain) {
+		t.state, t.stale = unknown, false
+		in.ask(t)
+	}
+	return t, taken
+}
+
+func (in *Ingest) ask(t *topicState) {
+	in.unresolved = append(in.unresolved, t)
+	wake(in.wakeResolver)
+}
+
+// forgetTopic makes room by forgetting a topic other than keep that has nothing
+// going on, if one of a few tried is such.
+func (in *Ingest) forgetTopic(keep *topicState) bool {
+	tries := 16
+	for name, t := range in.topics {
+		if t != keep && t.idle() {
+			in.gathers -= len(t.gathers)
+			delete(in.topics, name)
+			return true
+		}
+		if tries--; tries == 0 {
+			break
+		}
+	}
+	return false
+}
+
+func (t *topicState) idle() bool {
+	if t.state == unknown || len(t.waiting) > 0 {
+		return false
+	}
+	for _, g := range t.gathers {
+		if !g.idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// gather returns where t's partition comes together, or nil when too many are
+// remembered.
+func (in *Ingest) gather(t *topicState, partition int32) *gather {
+	if g := t.gathers[partition]; g != nil {
+		return g
+	}
+	for in.gathers >= in.cfg.MaxPartitions {
+		if !in.forgetTopic(t) {
+			return nil
+		}
+	}
+	g := &gather{
+		topic:     t,
+		partition: partition,
+		stream:    strings.ReplaceAll(t.name, ".", "~") + "-" + strconv.Itoa(int(partition)),
+	}
+	t.gathers[partition] = g
+	in.gathers++
+	return g
+}
+
+// await keeps a message until its topic is known.
+func (in *Ingest) await(t *topicState, m *Message, received time.Time, size int) {
+	cost := charge(m, size) + batchOverhead
+	in.buffered += cost
+	t.waiting = append(t.waiting, waiting{m.clone(), received, cost})
+}
+
+// resolve asks the Appender for topics, one at a time.
+func (in *Ingest) resolve(ctx context.Context) {
+	for {
+		t := in.nextUnresolved()
+		if t == nil {
+			select {
+			case <-in.wakeResolver:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		partitions, err := in.partitions(ctx, t.name)
+		in.resolved(t, partitions, err)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (in *Ingest) nextUnresolved() *topicState {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.unresolved) == 0 {
+		return nil
+	}
+	t := in.unresolved[0]
+	in.unresolved[0] = nil
+	in.unresolved = in.unresolved[1:]
+	return t
+}
+
+func (in *Ingest) partitions(ctx context.Context, name string) (int32, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.TopicTimeout)
+	defer cancel()
+	n, err := in.appender.Partitions(ctx, name)
+	if err == nil && n < 1 {
+		return 0, fmt.Errorf("topic %s has %d partitions", name, n)
+	}
+	return n, err
+}
+
+// resolved settles what the broker said of t, and the messages that waited for it.
+func (in *Ingest) resolved(t *topicState, partitions int32, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	t.askAgain = time.Now().Add(askInterval)
+	if failing := err != nil; failing != t.failing {
+		t.failing = failing
+		if failing {
+			in.log.Warn("topic not available; its messages are turned away", "topic", t.name, "err", err)
+		} else {
+			in.log.Info("topic available again", "topic", t.name)
+		}
+	}
+	if err != nil {
+		t.state, t.err = refused, err
+		in.refuseWaiting(t, topicRefused, err)
+		return
+	}
+	t.state, t.partitions, t.err = known, partitions, nil
+	in.placeWaiting(t)
+	in.sendHurried()
+	if in.stopping {
+		in.sealAll()
+		in.acker.poke()
+	}
+}
+
+func (in *Ingest) placeWaiting(t *topicState) {
+	for i := range t.waiting {
+		w := &t.waiting[i]
+		in.buffered -= w.cost
+		size, why, err := in.prepare(&w.message, w.received)
+		if why == taken {
+			why = in.place(t, &w.message, w.received, size)
+		}
+		if why != taken {
+			in.turnAway(w.message.Rule, w.message.Reply, why, err)
+		}
+	}
+	t.waiting = nil
+}
+
+func (in *Ingest) refuseWaiting(t *topicState, why reason, err error) {
+	for _, w := range t.waiting {
+		in.buffered -= w.cost
+		in.turnAway(w.message.Rule, w.message.Reply, why, err)
+	}
+	t.waiting = nil
+	in.acker.poke()
+}

@@ -1,0 +1,120 @@
+// Package natsd owns the embedded nats-server and the bridge's connection to it.
+//
+// It is the only room that imports nats-server. JetStream is off: what devices
+// are told of storage comes from the log. The package knows nothing of topics or
+// records; a Handler takes the messages.
+//
+// A Server's methods are called in their order by one goroutine: Listen, Start,
+// Accept, Shutdown. Listen starts nothing. Conn's methods may be called from any.
+// Sizes are in bytes.
+package natsd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// ServerConfig bounds the embedded server. A field that is 0 has its default.
+type ServerConfig struct {
+	Listen          string // host:port; port 0 takes any
+	MaxPayload      int32  // of a message with its headers; 1 MiB
+	MaxConnections  int    // of devices; 1,024
+	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 16 MiB
+}
+
+// Server is the embedded nats-server.
+type Server struct {
+	cfg  ServerConfig
+	log  *slog.Logger
+	addr *net.TCPAddr
+	held net.Listener // holds the port until Accept
+	nats *server.Server
+	says *logger
+}
+
+// Listen takes hold of the port, so that one that is in use is known before
+// anything else is begun. It answers nobody until Accept.
+func Listen(cfg ServerConfig, log *slog.Logger) (*Server, error) {
+	def(&cfg.MaxPayload, 1<<20)
+	def(&cfg.MaxConnections, 1024)
+	def(&cfg.MaxPendingBytes, 16<<20)
+	held, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, log: log, held: held, addr: held.Addr().(*net.TCPAddr)}, nil
+}
+
+func def[T int | int32 | int64](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Addr is where devices connect.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+const startTimeout = 10 * time.Second
+
+// Start starts the server without opening it to devices: who came before the
+// subscriptions stand would publish to nobody.
+func (s *Server) Start() error {
+	nats, err := server.NewServer(s.options())
+	if err != nil {
+		return fmt.Errorf("embedded nats-server: %w", err)
+	}
+	s.says = &logger{log: s.log}
+	nats.SetLoggerV2(s.says, false, false, false)
+	nats.Start()
+	if !nats.ReadyForConnections(startTimeout) {
+		nats.Shutdown()
+		return errors.Join(errors.New("embedded nats-server: did not start"), s.says.failure())
+	}
+	s.nats = nats
+	return nil
+}
+
+func (s *Server) options() *server.Options {
+	return &server.Options{
+		ServerName:      "headwater",
+		Host:            s.addr.IP.String(),
+		Port:            s.addr.Port,
+		DontListen:      true, // Accept does, later
+		NoSigs:          true,
+		NoSystemAccount: true,
+		MaxPayload:      s.cfg.MaxPayload,
+		MaxConn:         s.cfg.MaxConnections + 1, // ours
+		MaxPending:      s.cfg.MaxPendingBytes,
+	}
+}
+
+// Dial connects to the server in this process, from Start on.
+func (s *Server) Dial() (net.Conn, error) { return s.nats.InProcessConn() }
+
+// Accept opens the server to devices. Between letting go of the port and taking
+// it again another process can be quicker; that is an error, like any other port
+// in use.
+func (s *Server) Accept() error {
+	s.held.Close()
+	s.nats.AcceptLoop(make(chan struct{}))
+	if s.nats.Addr() == nil {
+		return errors.Join(fmt.Errorf("embedded nats-server: cannot listen on %s", s.addr), s.says.failure())
+	}
+	return nil
+}
+
+// Shutdown closes every connection, once what was published to it is written,
+// and waits for the server's end. The port is free then, also when the server
+// never started.
+func (s *Server) Shutdown() {
+	s.held.Close()
+	if s.nats != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	}
+}

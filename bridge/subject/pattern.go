@@ -1,0 +1,88 @@
+package subject
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxPatternLen bounds a rule's pattern in bytes, well inside the line of 4 KiB
+// that nats-server takes.
+const maxPatternLen = 1024
+
+// pattern is a NATS subject with wildcards, a token each.
+type pattern struct {
+	tokens []string
+	open   bool // the last token is >, which stands for one token or more
+}
+
+func wild(token string) bool { return token == "*" || token == ">" }
+
+func parsePattern(s string) (pattern, error) {
+	switch {
+	case s == "":
+		return pattern{}, errors.New("subject: it is empty")
+	case len(s) > maxPatternLen:
+		return pattern{}, fmt.Errorf("subject: %d bytes, at most %d are allowed", len(s), maxPatternLen)
+	case reserved([]byte(s)):
+		return pattern{}, fmt.Errorf("subject: %.60q can match nothing, subjects that start with $ or _INBOX. are never taken", s)
+	}
+	p := pattern{tokens: strings.Split(s, ".")}
+	for i, token := range p.tokens {
+		if err := checkToken(token, i == len(p.tokens)-1); err != nil {
+			return pattern{}, fmt.Errorf("subject: token %d of %.60q: %w", i+1, s, err)
+		}
+	}
+	p.open = p.tokens[len(p.tokens)-1] == ">"
+	return p, nil
+}
+
+func checkToken(token string, last bool) error {
+	switch {
+	case token == "":
+		return errors.New("it is empty")
+	case token == ">" && !last:
+		return errors.New("> can only be the last")
+	case !wild(token) && strings.ContainsAny(token, "*>"):
+		return errors.New("* and > stand alone in a token")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return errors.New("it has a space or a control character")
+	}
+	return nil
+}
+
+// reserved reports whether subject is of the kind that no rule takes: what NATS
+// keeps for itself, and answers to requests.
+func reserved(subject []byte) bool {
+	const inbox = "_INBOX."
+	return len(subject) > 0 && subject[0] == '$' ||
+		len(subject) >= len(inbox) && string(subject[:len(inbox)]) == inbox
+}
+
+// matches reports whether p takes the subject of the given tokens.
+func (p pattern) matches(subject []byte, tokens []span) bool {
+	if len(tokens) < len(p.tokens) || len(tokens) > len(p.tokens) && !p.open {
+		return false
+	}
+	for i, want := range p.tokens {
+		if !wild(want) && want != string(tokens[i].of(subject)) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers reports whether p takes every subject that q takes.
+func (p pattern) covers(q pattern) bool {
+	for i, mine := range p.tokens {
+		switch {
+		case i == len(q.tokens):
+			return false
+		case mine == ">":
+			return true
+		case q.tokens[i] == ">", mine != "*" && mine != q.tokens[i]:
+			return false
+		}
+	}
+	return len(p.tokens) == len(q.tokens)
+}

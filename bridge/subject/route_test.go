@@ -1,0 +1,166 @@
+package subject
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func compileAll(t testing.TB, rules ...Rule) *Table {
+	t.Helper()
+	table, err := Compile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func TestRoute(t *testing.T) {
+	table := compileAll(t,
+		Rule{Subject: "telemetry.*.alarm", Topic: "alarms", Key: "{2}"},
+		Rule{Subject: "telemetry.>", Topic: "telemetry", Key: "{2}"},
+		Rule{Subject: "plant.*.>", Topic: "plant-{2}", Key: "{3}/{4}", Partition: ByKey},
+		Rule{Subject: "bare", Topic: "bare"},
+	)
+	for name, tc := range map[string]struct {
+		subject, topic, key string
+		rule                int
+		err                 error
+	}{
+		"first match wins":    {"telemetry.d1.alarm", "alarms", "d1", 0, nil},
+		"the next rule":       {"telemetry.d1.temp", "telemetry", "d1", 1, nil},
+		"> is one at least":   {"telemetry", "", "", -1, ErrNoRule},
+		"template in a topic": {"plant.7.press.temp.max", "plant-7", "press/temp", 2, nil},
+		"token not there":     {"plant.7.press", "", "", 2, ErrUnroutable},
+		"token no topic":      {"plant.a b.press.temp", "", "", 2, ErrUnroutable},
+		"topic too long":      {"plant." + strings.Repeat("x", 250) + ".a.b", "", "", 2, ErrUnroutable},
+		"no key":              {"bare", "bare", "", 3, nil},
+		"no wildcard":         {"bare.x", "", "", -1, ErrNoRule},
+		"empty token":         {"telemetry..temp", "", "", 1, ErrUnroutable},
+		"empty last token":    {"telemetry.", "", "", 1, ErrUnroutable},
+		"empty":               {"", "", "", -1, ErrNoRule},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r Route
+			err := table.Route([]byte(tc.subject), &r)
+			if !errors.Is(err, tc.err) || r.Rule != tc.rule {
+				t.Fatalf("rule %d, %v; want rule %d, %v", r.Rule, err, tc.rule, tc.err)
+			}
+			if err == nil && (string(r.Topic) != tc.topic || string(r.Key) != tc.key) {
+				t.Errorf("topic %q key %q, want %q and %q", r.Topic, r.Key, tc.topic, tc.key)
+			}
+		})
+	}
+}
+
+// What NATS keeps for itself, and answers to requests, are never data.
+func TestRouteLeavesReservedSubjectsAlone(t *testing.T) {
+	table := compileAll(t, Rule{Subject: ">", Topic: "all"})
+	for subject, want := range map[string]error{
+		"$SYS.x": ErrNoRule, "$JS.API.INFO": ErrNoRule, "_INBOX.a.b": ErrNoRule,
+		"_INBOX": nil, "a.$SYS": nil, "a._INBOX.b": nil,
+	} {
+		var r Route
+		if err := table.Route([]byte(subject), &r); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", subject, err, want)
+		}
+	}
+}
+
+// A route that is used again keeps nothing of the subject before.
+func TestRouteIsReused(t *testing.T) {
+	table := compileAll(t,
+		Rule{Subject: "k.*", Topic: "long-topic-{2}", Key: "key-{2}", Partition: ByKey},
+		Rule{Subject: "n.*", Topic: "t"},
+	)
+	var r Route
+	if err := table.Route([]byte("k.abc"), &r); err != nil || string(r.Topic) != "long-topic-abc" || string(r.Key) != "key-abc" {
+		t.Fatalf("topic %q key %q: %v", r.Topic, r.Key, err)
+	}
+	if err := table.Route([]byte("n.x"), &r); err != nil || string(r.Topic) != "t" || r.Key != nil || r.Partition(10) != 0 {
+		t.Errorf("topic %q key %q partition %d: %v; want t, null, 0", r.Topic, r.Key, r.Partition(10), err)
+	}
+	if err := table.Route([]byte("k.x"), &r); err != nil || string(r.Key) != "key-x" || r.Partition(10) != Partition([]byte("key-x"), 10) {
+		t.Errorf("key %q partition %d: %v", r.Key, r.Partition(10), err)
+	}
+	if err := table.Route([]byte("$"), &r); err == nil || r.Rule != -1 || len(r.Topic) != 0 || r.Key != nil {
+		t.Errorf("after no match the route still says rule %d topic %q key %q", r.Rule, r.Topic, r.Key)
+	}
+}
+
+func TestRouteAllocatesNothing(t *testing.T) {
+	table := compileAll(t, DefaultRules()...)
+	var r Route
+	subject := []byte("telemetry.press3.temp")
+	if n := testing.AllocsPerRun(100, func() { table.Route(subject, &r) }); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+// The values are those that Kafka's own tests of its hash hold.
+func TestMurmur2(t *testing.T) {
+	for key, want := range map[string]int32{
+		"21":                         -973932308,
+		"foobar":                     -790332482,
+		"a-little-bit-long-string":   -985981536,
+		"a-little-bit-longer-string": -1486304829,
+		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+		"abc": 479470107,
+	} {
+		if got := int32(murmur2([]byte(key))); got != want {
+			t.Errorf("murmur2(%q) = %d, want %d", key, got, want)
+		}
+	}
+}
+
+// toPositive clears the sign, it does not negate: -973932308 becomes 1173551340.
+func TestPartition(t *testing.T) {
+	for n, want := range map[int32]int32{1: 0, 7: 1173551340 % 7, 1000: 340} {
+		if got := Partition([]byte("21"), n); got != want {
+			t.Errorf("of %d: partition %d, want %d", n, got, want)
+		}
+	}
+}
+
+// Whatever the subject, Route does not panic; a route without an error has a
+// valid topic and a partition that exists, and the rule is the first that
+// matches.
+func FuzzRoute(f *testing.F) {
+	table := compileAll(f,
+		Rule{Subject: "a.*.b", Topic: "ab-{2}", Key: "{2}", Partition: ByKey},
+		Rule{Subject: "a.>", Topic: "a", Key: "{2}"},
+		Rule{Subject: "*.*", Topic: "{1}_{2}", Key: "x{1}"},
+		Rule{Subject: ">", Topic: "{3}", Key: "{1}"},
+	)
+	for _, s := range []string{"a.x.b", "a.b", "x.y", "", ".", "..", "$SYS", "_INBOX.x", "a.b.c.d", "a.\xff.b", "a. .b"} {
+		f.Add([]byte(s))
+	}
+	var again Route
+	f.Fuzz(func(t *testing.T, subject []byte) {
+		var r Route
+		err := table.Route(subject, &r)
+		err2 := table.Route(subject, &again)
+		if (err == nil) != (err2 == nil) || r.Rule != again.Rule || !bytes.Equal(r.Topic, again.Topic) || !bytes.Equal(r.Key, again.Key) {
+			t.Fatalf("%q: a fresh route says %d %q %q %v, one used again %d %q %q %v",
+				subject, r.Rule, r.Topic, r.Key, err, again.Rule, again.Topic, again.Key, err2)
+		}
+		if reserved(subject) && !errors.Is(err, ErrNoRule) {
+			t.Fatalf("%q was taken: %v", subject, err)
+		}
+		if err != nil {
+			return
+		}
+		if p := r.Partition(3); p < 0 || p > 2 {
+			t.Fatalf("%q: partition %d of 3", subject, p)
+		}
+		if err := validTopic(string(r.Topic)); err != nil {
+			t.Fatalf("%q: %v", subject, err)
+		}
+		for i := range r.Rule {
+			if table.rules[i].pattern.matches(subject, split(nil, subject)) {
+				t.Fatalf("%q: rule %d, but rule %d matches before it", subject, r.Rule, i)
+			}
+		}
+	})
+}

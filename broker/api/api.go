@@ -1,0 +1,141 @@
+// Package api answers Kafka requests: one file per API key (NN_name.go) turns a
+// request into calls on the rooms below, and what they return into the answer. It
+// decides nothing that a room can decide. table.go says what is spoken; errors.go
+// is the only place that knows both the rooms' errors and Kafka's codes.
+//
+// An API is the Handler of a server.Server: its methods run on the goroutines of
+// many connections, and it starts none of its own. Sizes are in bytes; times on
+// the wire are Unix milliseconds.
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/server"
+	"github.com/headwater/headwater/broker/wire"
+)
+
+// Config is what the answers depend on beside the cluster and its topics.
+type Config struct {
+	BrokerID          int32
+	AutoCreateTopics  bool  // asking for the metadata of an unknown topic makes it
+	DefaultPartitions int32 // told by DescribeConfigs; the coordinator applies it
+	MaxRequestBytes   int32 // of a produce request; 0 for DefaultMaxRequestBytes
+	FetchBytes        int64 // records that are read and not yet written, of all fetches together
+}
+
+// DefaultMaxRequestBytes is the longest produce request.
+const DefaultMaxRequestBytes = 8 << 20
+
+// maxPlainBytes is the longest request that carries no records: one that fetches
+// some 8,000 partitions by name.
+const maxPlainBytes = 256 << 10
+
+// Partition is what requests need of a partition; partition.Partition has it.
+type Partition interface {
+	Append(b record.Batch) (baseOffset, nextOffset int64, err error)
+	Await(nextOffset int64, done func(error))
+	Read(fromOffset int64, maxBytes int, atLeastOne bool) (partition.Fetched, error)
+	Watch(wake chan<- struct{}) (stop func())
+	Offsets() (logStartOffset, highWatermark int64)
+	LeaderEpoch() int32
+	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
+}
+
+// Partitions finds the partitions that this broker hosts.
+type Partitions interface {
+	Get(topic string, index int32) (Partition, error)
+}
+
+// Hosted makes Partitions of a partition.Set.
+func Hosted(set *partition.Set) Partitions { return hosted{set} }
+
+type hosted struct{ set *partition.Set }
+
+func (h hosted) Get(topic string, index int32) (Partition, error) {
+	p, err := h.set.Get(topic, index)
+	if err != nil {
+		return nil, err // and no Partition that holds a nil pointer
+	}
+	return p, nil
+}
+
+// API answers requests.
+type API struct {
+	cfg        Config
+	table      []entry
+	cluster    cluster.Coordinator
+	partitions Partitions
+	log        *slog.Logger
+
+	fetchBytes *semaphore.Weighted
+}
+
+// New returns an API over the cluster and the partitions of this broker.
+func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, log *slog.Logger) *API {
+	if cfg.MaxRequestBytes == 0 {
+		cfg.MaxRequestBytes = DefaultMaxRequestBytes
+	}
+	return &API{
+		cfg:        cfg,
+		table:      table, // copied: handlers that named the variable would be an initialisation cycle
+		cluster:    coordinator,
+		partitions: partitions,
+		log:        log,
+		fetchBytes: semaphore.NewWeighted(cfg.FetchBytes),
+	}
+}
+
+// Terms implements server.Handler.
+func (a *API) Terms(key, version int16) (server.Terms, error) {
+	e, err := a.find(key, version)
+	if err != nil {
+		return server.Terms{}, err
+	}
+	terms := server.Terms{Name: kmsg.NameForKey(key), MaxBytes: maxPlainBytes}
+	if e.records {
+		terms.MaxBytes, terms.Pipelined = a.cfg.MaxRequestBytes, true
+	}
+	return terms, nil
+}
+
+// Start implements server.Handler.
+func (a *API) Start(ctx context.Context, frame []byte, c server.Conn) (server.Finish, error) {
+	h, err := wire.Peek(frame)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.find(h.Key, h.Version)
+	if err != nil {
+		return nil, err
+	}
+	return e.start(a, ctx, frame, c)
+}
+
+// find returns the table's entry for a request. It is the one place that checks
+// versions. ApiVersions is asked before versions are known, so a version of it
+// that is not spoken gets an answer that everyone can read; another request of
+// that kind cannot be answered.
+func (a *API) find(key, version int16) (entry, error) {
+	for _, e := range a.table {
+		switch {
+		case e.key != key:
+		case version >= e.min && version <= e.max:
+			return e, nil
+		case key == wire.APIVersions:
+			e.start = (*API).startUnknownAPIVersions
+			return e, nil
+		default:
+			return entry{}, fmt.Errorf("%w: %s version %d, spoken are %d to %d", server.ErrUnsupported, kmsg.NameForKey(key), version, e.min, e.max)
+		}
+	}
+	return entry{}, fmt.Errorf("%w: API key %d", server.ErrUnsupported, key)
+}

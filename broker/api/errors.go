@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/codec"
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
+	"github.com/headwater/headwater/broker/wire"
+)
+
+// What only requests can get wrong.
+var (
+	errTooLarge         = errors.New("larger than the topic's max.message.bytes")
+	errTransactional    = errors.New("transactions are not supported")
+	errZstdTooEarly     = errors.New("zstd needs a produce request of version 7 or later")
+	errRequiredAcks     = errors.New("acks must be -1, 0 or 1")
+	errTimedOut         = errors.New("not acknowledged in the time that the request allows")
+	errUnknownTopicID   = errors.New("unknown topic id")
+	errFencedEpoch      = errors.New("the leader has a later epoch")
+	errUnknownEpoch     = errors.New("the leader has an earlier epoch")
+	errInvalidRequest   = errors.New("invalid request")
+	errInvalidConfig    = errors.New("invalid setting")
+	errCoordinatorType  = errors.New("coordinators are of groups (0) and transactions (1)")
+	errGroupID          = errors.New("a group's id cannot be empty")
+	errUnsupportedQuery = errors.New("not supported in this version")
+)
+
+// codes is the only map from the errors of the rooms to Kafka's. The first line
+// that an error wraps decides.
+var codes = []struct {
+	err  error
+	code wire.ErrorCode
+}{
+	{record.ErrOldFormat, wire.UnsupportedForMessageFormat},
+	{record.ErrCorrupt, wire.CorruptMessage},
+	{io.ErrUnexpectedEOF, wire.CorruptMessage}, // record.Next's, for a batch that is cut off
+	{record.ErrInvalid, wire.InvalidRecord},
+	{codec.ErrCorrupt, wire.CorruptMessage},
+	{codec.ErrTooLarge, wire.MessageTooLarge},
+
+	{topic.ErrInvalidName, wire.InvalidTopic},
+	{topic.ErrInvalidSetting, wire.InvalidConfig},
+
+	{commitlog.ErrOffsetOutOfRange, wire.OffsetOutOfRange},
+	{commitlog.ErrFull, wire.PolicyViolation}, // clients fail at once, and show the message
+	{commitlog.ErrOffline, wire.KafkaStorageError},
+	{commitlog.ErrClosed, wire.NotLeaderOrFollower}, // the broker is stopping: clients ask who leads now
+
+	{partition.ErrUnknown, wire.UnknownTopicOrPartition},
+	{partition.ErrNotLeader, wire.NotLeaderOrFollower},
+
+	{cluster.ErrUnknownTopic, wire.UnknownTopicOrPartition},
+	{cluster.ErrTopicExists, wire.TopicAlreadyExists},
+	{cluster.ErrInvalidPartitions, wire.InvalidPartitions},
+	{cluster.ErrInvalidReplicationFactor, wire.InvalidReplicationFactor},
+	{cluster.ErrInvalidAssignment, wire.InvalidReplicaAssignment},
+	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
+
+	{errTooLarge, wire.MessageTooLarge},
+	{errTransactional, wire.InvalidRequest},
+	{errZstdTooEarly, wire.UnsupportedCompressionType},
+	{errRequiredAcks, wire.InvalidRequiredAcks},
+	{errTimedOut, wire.RequestTimedOut},
+	{errUnknownTopicID, wire.UnknownTopicID},
+	{errFencedEpoch, wire.FencedLeaderEpoch},
+	{errUnknownEpoch, wire.UnknownLeaderEpoch},
+	{errInvalidRequest, wire.InvalidRequest},
+	{errInvalidConfig, wire.InvalidConfig},
+	{errCoordinatorType, wire.InvalidRequest},
+	{errGroupID, wire.InvalidGroupID},
+	{errUnsupportedQuery, wire.UnsupportedVersion},
+	{wire.ErrMalformed, wire.InvalidRequest},
+
+	{context.Canceled, wire.RequestTimedOut},
+	{context.DeadlineExceeded, wire.RequestTimedOut},
+}
+
+// code translates err. An error without a line is a bug of ours, or the world's:
+// the client cannot do anything about it, so it is logged here.
+func (a *API) code(err error) wire.ErrorCode {
+	if err == nil {
+		return wire.None
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	a.log.Error("request failed", "err", err)
+	return wire.UnknownServerError
+}
+
+// message is an answer's text for err, null for none.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	return &text
+}

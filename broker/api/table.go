@@ -1,0 +1,67 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/headwater/headwater/broker/server"
+	"github.com/headwater/headwater/broker/wire"
+)
+
+// entry is one API: the versions that are spoken, and what starts a request.
+type entry struct {
+	key, min, max int16
+	records       bool // its requests carry records: long frames, several in progress per connection
+	start         startFunc
+}
+
+// startFunc is server.Handler's Start for one API.
+type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (server.Finish, error)
+
+// table is every API that headwater speaks, by key. What stands here is what
+// ApiVersions announces, what dispatch accepts and what a reader can look up.
+var table = []entry{
+	{wire.Produce, 3, 9, true, (*API).startProduce},                 // 00_produce.go
+	{wire.Fetch, 4, 16, false, (*API).startFetch},                   // 01_fetch.go
+	{wire.ListOffsets, 1, 7, false, on((*API).listOffsets)},         // 02_list_offsets.go
+	{wire.Metadata, 0, 12, false, on((*API).metadata)},              // 03_metadata.go
+	{wire.FindCoordinator, 0, 4, false, on((*API).findCoordinator)}, // 10_find_coordinator.go
+	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},         // 18_api_versions.go
+	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},       // 19_create_topics.go
+	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},       // 20_delete_topics.go
+	{wire.DescribeConfigs, 0, 4, false, on((*API).describeConfigs)}, // 32_describe_configs.go
+}
+
+// on fits a method that takes its own request type to the table. Such a request is
+// handled when every earlier one of its connection is answered.
+func on[R kmsg.Request](method func(*API, context.Context, R) kmsg.Response) startFunc {
+	return func(a *API, _ context.Context, frame []byte, _ server.Conn) (server.Finish, error) {
+		h, req, err := decode[R](frame)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) (server.Answer, error) {
+			return answer(h, method(a, ctx, req)), nil
+		}, nil
+	}
+}
+
+// decode reads a frame whose request is of type R.
+func decode[R kmsg.Request](frame []byte) (h wire.Header, req R, err error) {
+	h, body, err := wire.ParseHeader(frame)
+	if err != nil {
+		return h, req, err
+	}
+	decoded, err := wire.Decode(h.Key, h.Version, body)
+	if err != nil {
+		return h, req, err
+	}
+	return h, decoded.(R), nil
+}
+
+// answer encodes resp for the request with header h.
+func answer(h wire.Header, resp kmsg.Response) server.Answer {
+	resp.SetVersion(h.Version)
+	return server.Answer{Pieces: [][]byte{wire.AppendResponse(nil, h.CorrelationID, resp)}}
+}

@@ -1,0 +1,310 @@
+package commitlog
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/broker/disk"
+)
+
+// deleted ends the name of a log's directory that is set aside for removal, as
+// Kafka's do.
+const deleted = "-delete"
+
+// Dir is a data directory: its lock, its identity, its logs and their committer.
+type Dir struct {
+	path       string
+	fs         disk.FS
+	log        *slog.Logger
+	registerer prometheus.Registerer
+	lock       io.Closer
+	identity   identity
+	files      *files
+	committer  *committer
+	metrics    *metrics
+
+	// admin lets one log be opened, deleted or closed at a time, and is held across
+	// the disk operations of that.
+	admin sync.Mutex
+
+	mu   sync.Mutex // guards logs
+	logs map[string]*Log
+}
+
+// OpenDir opens the data directory at path, and makes it when it is missing. It
+// opens no log. Nothing becomes durable until Run runs.
+func OpenDir(path string, o Options) (_ *Dir, err error) {
+	o = o.withDefaults()
+	d := &Dir{
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{},
+		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
+	}
+	defer func() {
+		if err != nil {
+			d.unlock()
+			err = fmt.Errorf("data directory %s: %w", path, err)
+		}
+	}()
+	if err := mkdirDurably(d.fs, path); err != nil {
+		return nil, err
+	}
+	if _, ok := d.fs.(disk.OS); ok {
+		if d.lock, err = disk.Lock(path); err != nil {
+			return nil, err
+		}
+	}
+	if d.identity, err = loadIdentity(d.fs, filepath.Join(path, metaProperties), o.BrokerID); err != nil {
+		return nil, err
+	}
+	if err := d.removeDeleted(); err != nil {
+		return nil, err
+	}
+	return d, d.metrics.register(o.Registerer)
+}
+
+// mkdirDurably makes path and what is missing above it, and makes the names of
+// what it made durable; that of path itself always, since a process that was
+// killed may have made it and got no further.
+func mkdirDurably(fsys disk.FS, path string) error {
+	made := []string{filepath.Dir(path)}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := fsys.Stat(dir); !removed(err) || dir == filepath.Dir(dir) {
+			break
+		}
+		made = append(made, filepath.Dir(dir))
+	}
+	if err := fsys.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range made {
+		if err := fsys.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) { // a parent that is not ours to read
+			return err
+		}
+	}
+	return nil
+}
+
+// removeDeleted finishes deletions that were interrupted.
+func (d *Dir) removeDeleted() error {
+	entries, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasSuffix(e.Name(), deleted) {
+			if err := d.fs.RemoveAll(filepath.Join(d.path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return d.fs.SyncDir(d.path) // names that a killed process left in memory, too
+}
+
+// Close seals and closes all logs and lets go of the directory. Run must have
+// returned.
+func (d *Dir) Close() error {
+	d.admin.Lock()
+	defer d.admin.Unlock()
+	d.committer.stopping.Store(true)
+	var errs []error
+	for _, l := range d.openLogs() {
+		errs = append(errs, l.close(true))
+		d.forget(l)
+	}
+	d.metrics.unregister(d.registerer)
+	d.registerer = nil
+	errs = append(errs, d.unlock())
+	return errors.Join(errs...)
+}
+
+func (d *Dir) unlock() error {
+	if d.lock == nil {
+		return nil
+	}
+	err := d.lock.Close()
+	d.lock = nil
+	return err
+}
+
+// Path is where the directory is.
+func (d *Dir) Path() string { return d.path }
+
+// FS is the file system that the directory is on.
+func (d *Dir) FS() disk.FS { return d.fs }
+
+// ClusterID is the cluster that the data belongs to.
+func (d *Dir) ClusterID() string { return d.identity.clusterID }
+
+// BrokerID is the broker that the data belongs to.
+func (d *Dir) BrokerID() int32 { return d.identity.brokerID }
+
+// Names returns the logs on disk, open or not, by name. A directory whose creation
+// was cut short, before anything could be appended, is not among them.
+func (d *Dir) Names() ([]string, error) {
+	entries, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() || checkName(e.Name()) != nil {
+			continue
+		}
+		begun, err := d.begun(e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if begun {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// begun reports whether a log's directory got as far as to say whose it is, or
+// holds a segment, as one of an older Kafka without topic ids does.
+func (d *Dir) begun(name string) (bool, error) {
+	entries, err := d.fs.ReadDir(filepath.Join(d.path, name))
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() == partitionMetadata || strings.HasSuffix(e.Name(), logExt)
+	}), err
+}
+
+// TopicID returns the topic id that the log on disk was made with.
+func (d *Dir) TopicID(name string) (string, error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	return readTopicID(d.fs, filepath.Join(d.path, name, partitionMetadata))
+}
+
+// OpenLog opens the log of a partition, named as its directory ("telemetry-3"),
+// and makes it when it is missing. It scans the last segment, cuts a torn tail,
+// and leaves all that it found durable. A log can be open once.
+func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if !validTopicID(topicID) {
+		return nil, fmt.Errorf("open log %s: topic id %.40q", name, topicID)
+	}
+	d.admin.Lock()
+	defer d.admin.Unlock()
+	l := &Log{
+		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
+		committer: d.committer, metrics: d.metrics, log: d.log,
+	}
+	l.settings.Store(s.bounded())
+	if d.find(name) != nil {
+		return nil, fmt.Errorf("open log %s: it is open", name)
+	}
+	if err := d.makeAndLoad(l, topicID); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", name, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.logs[name] = l
+	return l, nil
+}
+
+// makeAndLoad makes what is missing of the log, from the outside in: wherever it
+// is cut short, it goes on from there the next time.
+func (d *Dir) makeAndLoad(l *Log, topicID string) error {
+	begun, err := d.begun(l.name)
+	if err != nil && !removed(err) {
+		return err
+	}
+	if !begun {
+		if err := d.fs.MkdirAll(l.path, 0o755); err != nil {
+			return err
+		}
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return err
+		}
+	}
+	if err := l.checkIdentity(topicID); err != nil {
+		return err
+	}
+	return l.load()
+}
+
+// DeleteLog closes the log, if it is open, and removes it from disk. Once its
+// directory has another name the log is gone, whatever happens next; what is left
+// of it then is removed by the next OpenDir.
+func (d *Dir) DeleteLog(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	grave := filepath.Join(d.path, graveName(name))
+	if err := d.setAside(name, grave); err != nil {
+		return fmt.Errorf("delete log %s: %w", name, err)
+	}
+	if err := d.fs.RemoveAll(grave); err != nil {
+		d.log.Warn("deleted log not removed yet", "log", name, "err", err)
+	}
+	return nil
+}
+
+func (d *Dir) setAside(name, grave string) error {
+	d.admin.Lock()
+	defer d.admin.Unlock()
+	if l := d.find(name); l != nil {
+		l.close(false) // nothing that it could fail to keep is wanted
+		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
+		d.forget(l)
+	}
+	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.path)
+}
+
+// graveName returns a name for the directory of a deleted log: telemetry-3 becomes
+// telemetry-3.<random>-delete. A long one is cut, to stay below what file systems
+// can hold.
+func graveName(name string) string {
+	return name[:min(len(name), 200)] + "." + rand.Text() + deleted
+}
+
+func (d *Dir) find(name string) *Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.logs[name]
+}
+
+func (d *Dir) forget(l *Log) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.logs, l.name)
+}
+
+// openLogs returns the logs by name.
+func (d *Dir) openLogs() []*Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.SortedFunc(maps.Values(d.logs), func(a, b *Log) int { return strings.Compare(a.name, b.name) })
+}
+
+// checkName reports what keeps name from being a partition's directory: a topic,
+// a dash and a number, all in one element of a path.
+func checkName(name string) error {
+	i := strings.LastIndexByte(name, '-')
+	if i > 0 && filepath.Base(name) == name {
+		if _, err := strconv.ParseUint(name[i+1:], 10, 31); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("log name %.80q is not of a topic and a partition", name)
+}

@@ -1,0 +1,32 @@
+package commitlog
+
+import (
+	"fmt"
+
+	"github.com/headwater/headwater/broker/record"
+)
+
+// LastEpoch returns the leader epoch in which the last batch was appended, -1
+// when there is none.
+func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
+	v, end, err := l.snapshot()
+	if err != nil {
+		return -1, err
+	}
+	leaderEpoch = -1
+	if end == v.startOffset() {
+		return leaderEpoch, nil
+	}
+	s := v.segments[v.find(end-1)]
+	file, err := l.files.acquire(s, logExt)
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", l.name, err)
+	}
+	defer l.files.release(file)
+	from := l.floor(s, func(t tables) (int64, error) { return t.floor(end - 1 - s.baseOffset) })
+	err = walk(file, s.size.Load(), from, s.baseOffset, func(h record.Batch, _, _ int64) bool {
+		leaderEpoch = h.LeaderEpoch()
+		return true
+	})
+	return leaderEpoch, err
+}

@@ -1,0 +1,303 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
+)
+
+// Log is one partition's batches on disk.
+type Log struct {
+	name      string // "telemetry-3", for errors and logs
+	path      string // its directory
+	fs        disk.FS
+	files     *files
+	committer *committer
+	metrics   *metrics
+	log       *slog.Logger
+
+	settings atomic.Pointer[Settings]
+	view     atomic.Pointer[view]
+	end      atomic.Int64 // offset that follows the last batch appended
+	durable  atomic.Int64 // and the last that the policy calls durable
+	unsynced atomic.Int64 // appends since the last sync began
+	closed   atomic.Bool
+
+	retainMu sync.Mutex // held while files of sealed segments are removed or replaced
+	appendMu sync.Mutex // one append, roll or close at a time; guards appended
+	// syncMu lets only one sync of this log run. The kernel reports a failed
+	// write-back to one caller of fsync only: a second one, at the same time,
+	// would be told that all is well.
+	syncMu   sync.Mutex
+	file     disk.File // of the active segment; changes under appendMu and syncMu, so that either guards it
+	appended bool      // since it was opened
+
+	mu     sync.Mutex // guards what follows, and the segments' times
+	notify func(durableEnd int64, err error)
+	failed error // wraps ErrOffline, or ErrClosed when deleted
+
+	told    telling     // only the committer's worker that has the log touches it
+	pending commitState // guarded by committer.mu
+	urgent  bool        // guarded by committer.mu
+}
+
+// Notify sets the function that is called when the durable end moves, and once
+// with the reason when the log fails or is deleted. It must be set before the
+// first Append. Under every policy the calls come from Dir.Run's goroutines, in
+// order, one at a time for a log, and with no lock held.
+func (l *Log) Notify(fn func(durableEnd int64, err error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notify = fn
+}
+
+// StartOffset is the offset of the first record that can be read.
+func (l *Log) StartOffset() int64 { return l.view.Load().startOffset() }
+
+// EndOffset is the offset that follows the last record appended.
+func (l *Log) EndOffset() int64 { return l.end.Load() }
+
+// DurableEnd is the offset that follows the last record that is durable as the
+// policy has it. Under OS it moves within Append.
+func (l *Log) DurableEnd() int64 { return l.durable.Load() }
+
+// Size is how many bytes of batches the log holds.
+func (l *Log) Size() int64 {
+	total := int64(0)
+	for _, s := range l.view.Load().segments {
+		total += s.size.Load()
+	}
+	return total
+}
+
+// Configure changes the settings. They count from the next Append or Retain on.
+func (l *Log) Configure(s Settings) { l.settings.Store(s.bounded()) }
+
+// Append stamps b, which must be valid, with the next offset and puts it at the
+// end of the log, where Read finds it at once. It is durable when the durable end
+// has passed it. After an error nothing was appended.
+func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
+	if len(b) < record.HeaderLen || b.LastOffsetDelta() < 0 || len(b) > math.MaxInt32 {
+		return 0, fmt.Errorf("%s: %w: %d bytes", l.name, record.ErrInvalid, len(b))
+	}
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.usable(); err != nil {
+		return 0, err
+	}
+	now, active := time.Now(), l.view.Load().active()
+	if l.mustRoll(active, b, now) {
+		if err := l.roll(); err != nil {
+			return 0, err
+		}
+		active = l.view.Load().active()
+	}
+	baseOffset = l.end.Load()
+	b.Stamp(baseOffset, leaderEpoch)
+	pos := active.size.Load()
+	if _, err := l.file.WriteAt(b, pos); err != nil {
+		return 0, l.undo(pos, err)
+	}
+	l.publish(active, b, pos, now)
+	return baseOffset, nil
+}
+
+// publish makes a written batch one of the log's. The order matters to readers,
+// who load the end first: what is below it must be there to be found.
+func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Time) {
+	active.index.Load().add(b, pos, int64(len(b)))
+	l.mu.Lock()
+	if active.firstAppend.IsZero() {
+		active.firstAppend = now
+	}
+	active.lastAppend = now
+	l.mu.Unlock()
+	l.appended = true
+
+	active.size.Store(pos + int64(len(b)))
+	l.end.Store(b.NextOffset())
+	if l.committer.policy == OS {
+		l.durable.Store(b.NextOffset())
+	}
+	l.unsynced.Add(1)
+	l.metrics.appendedBytes.Add(float64(len(b)))
+	l.committer.dirty(l, false)
+}
+
+// usable returns why nothing can be appended, if so.
+func (l *Log) usable() error {
+	if l.closed.Load() || l.committer.stopping.Load() {
+		return fmt.Errorf("%s: %w", l.name, ErrClosed)
+	}
+	return l.failure()
+}
+
+func (l *Log) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// fail takes the log off line for good, and returns the error to report.
+func (l *Log) fail(doing string, cause error) error {
+	return l.endWith(fmt.Errorf("%s: %s: %w: %w", l.name, doing, ErrOffline, cause))
+}
+
+// endWith makes err what every later append gets and those who wait are told,
+// unless the log has failed before. It returns the first failure.
+func (l *Log) endWith(err error) error {
+	l.mu.Lock()
+	if l.failed == nil {
+		l.failed = err
+	}
+	err = l.failed
+	l.mu.Unlock()
+	l.committer.dirty(l, true)
+	return err
+}
+
+// undo takes back a failed write at pos, when it failed for want of space. After
+// any other failure the disk cannot be believed.
+func (l *Log) undo(pos int64, err error) error {
+	if !noSpace(err) {
+		return l.fail("append", err)
+	}
+	if truncErr := l.file.Truncate(pos); truncErr != nil {
+		return l.fail("take back a write", errors.Join(err, truncErr))
+	}
+	return fmt.Errorf("%s: %w: %w", l.name, ErrFull, err)
+}
+
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func (l *Log) mustRoll(active *segment, b record.Batch, now time.Time) bool {
+	size, s := active.size.Load(), l.settings.Load()
+	return size > 0 && (size+int64(len(b)) > s.SegmentBytes ||
+		l.end.Load()+int64(b.LastOffsetDelta())-active.baseOffset > maxRelative ||
+		l.aged(active, now, s.SegmentAge))
+}
+
+// aged reports whether s had its first append age ago. An age that is not
+// positive never comes.
+func (l *Log) aged(s *segment, now time.Time, age time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return age > 0 && !s.firstAppend.IsZero() && now.Sub(s.firstAppend) >= age
+}
+
+// syncError marks a failed sync, which is final, among the failures of a step
+// that can be taken again.
+type syncError struct{ error }
+
+func (e syncError) Unwrap() error { return e.error }
+
+// roll seals the active segment and starts the next. Whatever comes after it may
+// rely on this order: the old batches are durable, then the old indexes, then the
+// new file's name, and only then is anything appended to it. So every segment but
+// the last is whole, and its indexes are, if their names are there. appendMu is
+// held: an append has to wait for all of this anyway.
+func (l *Log) roll() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	old := l.view.Load().active()
+	if err := l.timedSync(); err != nil {
+		return l.fail("sync", err)
+	}
+	next := newSegment(l.path, l.end.Load())
+	err := l.writeIndexes(old, true)
+	var file disk.File
+	if err == nil {
+		file, err = l.createSegment(next)
+	}
+	switch {
+	case errors.As(err, new(syncError)):
+		return l.fail("roll", err)
+	case noSpace(err): // as after any failure but a sync's, the next append begins the roll anew
+		return fmt.Errorf("%s: roll: %w: %w", l.name, ErrFull, err)
+	case err != nil:
+		return fmt.Errorf("%s: roll: %w", l.name, err)
+	}
+	l.file.Close() // its bytes are synced; nothing is left that could fail
+	l.file = file
+	l.mu.Lock()
+	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
+	l.mu.Unlock()
+	old.checked = good
+	old.index.Store(nil)
+	return nil
+}
+
+// createSegment makes the file of a new segment, and its name durable.
+func (l *Log) createSegment(s *segment) (disk.File, error) {
+	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.fs.SyncDir(l.path); err != nil {
+		file.Close()
+		return nil, syncError{err}
+	}
+	s.index.Store(newIndex(s.baseOffset))
+	return file, nil
+}
+
+// timedSync syncs the active segment. syncMu is held.
+func (l *Log) timedSync() error {
+	start := time.Now()
+	err := l.file.Sync()
+	l.metrics.syncs.Inc()
+	l.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	return err
+}
+
+// close ends appending and reading. With seal, what is there is synced and its
+// indexes are written, so that the tools of a dead box's reader find them; they
+// are not synced, since the last segment is scanned at the next start anyway.
+func (l *Log) close(seal bool) error {
+	l.retainMu.Lock() // what retention and a rebuild of indexes do to files must not meet a later log of the name
+	defer l.retainMu.Unlock()
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if l.closed.Swap(true) {
+		return nil
+	}
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	var err error
+	if seal && l.appended && l.failure() == nil {
+		err = l.sealActive()
+	}
+	err = errors.Join(err, l.file.Close())
+	for _, s := range l.view.Load().segments {
+		l.files.forget(s, true)
+	}
+	return err
+}
+
+func (l *Log) sealActive() error {
+	if err := l.timedSync(); err != nil {
+		return fmt.Errorf("%s: sync: %w", l.name, err)
+	}
+	l.durable.Store(l.end.Load())
+	if err := l.writeIndexes(l.view.Load().active(), false); err != nil && !noSpace(err) {
+		return fmt.Errorf("%s: write indexes: %w", l.name, err)
+	}
+	return nil
+}
+
+// removed reports whether err says that a file has gone: with its segment, by
+// retention, or with the log.
+func removed(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,111 @@
+// Package commitlog owns the data directory: one log for each partition, in
+// Kafka's file layout, and the committer that makes appended batches durable. It
+// knows offsets, bytes and syncs; leaders, replicas and what a topic is belong to
+// the rooms above.
+//
+// A Dir opens, deletes and commits Logs; Run holds all its goroutines, and there
+// is none per log. Every method of Dir and Log may be called from any goroutine.
+// Reading takes no lock that is held across a write or a sync.
+//
+// Locks of a Log, in the order in which they are taken: retainMu, appendMu,
+// syncMu, mu. Only mu is held for memory alone; appendMu is held across the
+// batch's own write and, once in a segment, across the roll; syncMu across a sync.
+//
+// Offsets are Kafka offsets: start offsets inclusive, end offsets exclusive.
+// Sizes and positions are bytes; timestamps are Unix milliseconds.
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/broker/disk"
+)
+
+var (
+	// ErrOffsetOutOfRange is returned for an offset before the log's start or
+	// after its end.
+	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrOffline is wrapped by every error of a log after a write or a sync
+	// failed. It is final for the log: what the disk holds is no longer known.
+	ErrOffline = errors.New("log offline")
+	// ErrFull is returned when there is no space. Nothing was appended, and an
+	// append may succeed later.
+	ErrFull = errors.New("no space left for the log")
+	// ErrClosed is returned for a log that was closed or deleted, and by appends
+	// once the committer stops.
+	ErrClosed = errors.New("log closed")
+)
+
+// Policy says when an appended batch counts as durable.
+type Policy int
+
+// The policies.
+const (
+	Sync     Policy = iota // once it is synced; a sync serves all that wait for it
+	Interval               // at the sync that comes once an Interval
+	OS                     // at once: the operating system writes when it likes, and a power cut takes what it has not
+)
+
+var policies = [...]string{Sync: "sync", Interval: "interval", OS: "os"}
+
+// String returns the name that users write.
+func (p Policy) String() string {
+	if p < 0 || int(p) >= len(policies) {
+		return fmt.Sprintf("policy(%d)", int(p))
+	}
+	return policies[p]
+}
+
+// ParsePolicy reads what String wrote.
+func ParsePolicy(s string) (Policy, error) {
+	for p, name := range policies {
+		if s == name {
+			return Policy(p), nil
+		}
+	}
+	return 0, fmt.Errorf("durability %.40q is none of sync, interval, os", s)
+}
+
+// Options are the settings of a data directory.
+type Options struct {
+	FS         disk.FS // nil is disk.OS
+	Policy     Policy
+	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
+	BrokerID   int32
+	Log        *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil keeps the metrics to ourselves
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = disk.OS{}
+	}
+	if o.Interval <= 0 {
+		o.Interval = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Settings are one log's. They may change while it is open.
+type Settings struct {
+	SegmentBytes   int64         // a segment is sealed before it grows past this
+	SegmentAge     time.Duration // and once its first append is this old; not positive: never
+	RetentionBytes int64         // old segments go while the rest has at least this; -1 keeps all
+	Retention      time.Duration // segments go this long after their last append; negative keeps all
+}
+
+// bounded returns s with a segment size that the indexes' 32-bit positions can
+// hold.
+func (s Settings) bounded() *Settings {
+	s.SegmentBytes = min(s.SegmentBytes, math.MaxInt32)
+	return &s
+}

@@ -1,0 +1,86 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Retain seals the active segment if it is old enough, and removes the oldest
+// segments as the settings say: while the rest still has RetentionBytes, and
+// those whose last append is longer ago than Retention. What is not below the
+// high watermark stays. Times are when a batch was appended, never a producer's.
+func (l *Log) Retain(now time.Time, highWatermark int64) (removedBytes int64, err error) {
+	l.retainMu.Lock()
+	defer l.retainMu.Unlock()
+	rollErr := l.rollAged(now)
+	if rollErr != nil && !errors.Is(rollErr, ErrFull) { // a full disk needs the rest all the more
+		return 0, rollErr
+	}
+	for {
+		s := l.oldestToGo(now, highWatermark)
+		if s == nil {
+			return removedBytes, rollErr
+		}
+		if err := l.remove(s); err != nil {
+			return removedBytes, err
+		}
+		removedBytes += s.size.Load()
+	}
+}
+
+// rollAged seals an active segment that took its first append SegmentAge ago, or
+// its last one Retention ago.
+func (l *Log) rollAged(now time.Time) error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	active, s := l.view.Load().active(), l.settings.Load()
+	if active.size.Load() == 0 || !l.aged(active, now, s.SegmentAge) && !l.expired(active, now, s.Retention) {
+		return nil
+	}
+	return l.roll()
+}
+
+// expired reports whether s had its last append longer ago than retention.
+func (l *Log) expired(s *segment, now time.Time, retention time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return retention >= 0 && !s.lastAppend.IsZero() && now.Sub(s.lastAppend) > retention
+}
+
+// oldestToGo returns the first segment if it is sealed and may go.
+func (l *Log) oldestToGo(now time.Time, highWatermark int64) *segment {
+	v, s := l.view.Load(), l.settings.Load()
+	if l.closed.Load() || len(v.segments) == 1 || v.segments[1].baseOffset > highWatermark {
+		return nil
+	}
+	oldest := v.segments[0]
+	tooMuch := s.RetentionBytes >= 0 && l.Size()-oldest.size.Load() >= s.RetentionBytes
+	if tooMuch || l.expired(oldest, now, s.Retention) {
+		return oldest
+	}
+	return nil
+}
+
+// remove takes the first segment away. It is out of the list before its file
+// goes, so that readers who find no file know why; and its name is gone for good
+// before the next one may go, so that no power cut leaves a hole.
+func (l *Log) remove(s *segment) error {
+	l.mu.Lock()
+	l.view.Store(&view{slices.Clone(l.view.Load().segments[1:])})
+	l.mu.Unlock()
+	defer l.files.forget(s, true)
+	for _, ext := range []string{logExt, indexExt, timeIndexExt} {
+		if err := l.fs.Remove(s.path(ext)); err != nil && !removed(err) {
+			return fmt.Errorf("%s: remove segment %d: %w", l.name, s.baseOffset, err)
+		}
+	}
+	if err := l.fs.SyncDir(l.path); err != nil {
+		return l.fail("remove a segment", err)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package partition
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// key names a partition.
+type key struct {
+	topic string
+	index int32
+}
+
+func (k key) String() string { return k.topic + "-" + strconv.Itoa(int(k.index)) }
+
+// parseKey reads what String wrote.
+func parseKey(name string) (key, bool) {
+	dash := strings.LastIndexByte(name, '-')
+	if dash < 0 {
+		return key{}, false
+	}
+	index, err := strconv.ParseInt(name[dash+1:], 10, 32)
+	if err != nil || index < 0 || topic.ValidateName(name[:dash]) != nil {
+		return key{}, false
+	}
+	k := key{name[:dash], int32(index)}
+	return k, k.String() == name // "-01" and "-+1" are not ours
+}
+
+// Set is the partitions that this broker hosts.
+type Set struct {
+	dir         *commitlog.Dir
+	ackOnAppend bool
+	log         *slog.Logger
+
+	mu         sync.RWMutex // guards all below
+	partitions map[key]*Partition
+	unopened   map[key]error // those that should be here and could not be opened
+}
+
+// NewSet returns an empty set over dir. With ackOnAppend an append is
+// acknowledged when it is written, before it is durable.
+func NewSet(dir *commitlog.Dir, ackOnAppend bool, log *slog.Logger) *Set {
+	return &Set{dir: dir, ackOnAppend: ackOnAppend, log: log, partitions: map[key]*Partition{}, unopened: map[key]error{}}
+}
+
+// Get finds a partition. One that could not be opened returns why.
+func (s *Set) Get(name string, index int32) (*Partition, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := key{name, index}
+	if p, ok := s.partitions[k]; ok {
+		return p, nil
+	}
+	if err, ok := s.unopened[k]; ok {
+		return nil, fmt.Errorf("%s: %w: %w", k, commitlog.ErrOffline, err)
+	}
+	return nil, fmt.Errorf("%.60s-%d: %w", name, index, ErrUnknown)
+}
+
+// All returns the partitions in the order of their topics and indexes.
+func (s *Set) All() []*Partition {
+	s.mu.RLock()
+	all := slices.Collect(maps.Values(s.partitions))
+	s.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Partition) int {
+		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.index, b.index))
+	})
+	return all
+}
+
+// Offline returns the names of the partitions that do not serve, sorted.
+func (s *Set) Offline() []string {
+	var names []string
+	s.mu.RLock()
+	for k := range s.unopened {
+		names = append(names, k.String())
+	}
+	s.mu.RUnlock()
+	for _, p := range s.All() {
+		if p.Err() != nil {
+			names = append(names, p.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Open makes the partition's log ready, creating it when it is not there. The
+// partition takes no records before Lead. It returns the leader epoch of the last
+// batch, -1 when there is none.
+func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Settings) (lastEpoch int32, err error) {
+	k := key{name, index}
+	log, err := s.dir.OpenLog(k.String(), id.String(), logSettings(settings))
+	if err == nil {
+		lastEpoch, err = log.LastEpoch()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.unopened[k] = err
+		return -1, err
+	}
+	delete(s.unopened, k)
+	s.partitions[k] = newPartition(k, log, s.ackOnAppend)
+	return lastEpoch, nil
+}
+
+func logSettings(s topic.Settings) commitlog.Settings {
+	return commitlog.Settings{
+		SegmentBytes:   s.SegmentBytes,
+		SegmentAge:     s.SegmentAge,
+		RetentionBytes: s.RetentionBytes,
+		Retention:      s.Retention,
+	}
+}
+
+// Lead lets an open partition take records in the given epoch.
+func (s *Set) Lead(name string, index, leaderEpoch int32) {
+	if p, err := s.Get(name, index); err == nil {
+		p.lead(leaderEpoch)
+	}
+}
+
+// Delete ends the partition's role and removes its records. One that is not here
+// is no error.
+func (s *Set) Delete(name string, index int32) error {
+	k := key{name, index}
+	s.mu.Lock()
+	p := s.partitions[k]
+	delete(s.partitions, k)
+	delete(s.unopened, k)
+	s.mu.Unlock()
+	if p != nil {
+		p.close(ErrUnknown)
+	}
+	return s.dir.DeleteLog(k.String())
+}
+
+// OnDisk is a partition found in the data directory.
+type OnDisk struct {
+	Topic string
+	Index int32
+	ID    topic.ID
+}
+
+// OnDisk lists the partitions in the data directory, those of no topic included.
+// What cannot be one is logged and left alone.
+func (s *Set) OnDisk() ([]OnDisk, error) {
+	names, err := s.dir.Names()
+	if err != nil {
+		return nil, err
+	}
+	var found []OnDisk
+	for _, name := range names {
+		k, ok := parseKey(name)
+		if !ok {
+			continue
+		}
+		id, err := s.topicID(name)
+		if err != nil {
+			s.log.Warn("directory looks like a partition and has no readable id; left alone", "directory", name, "err", err)
+			continue
+		}
+		found = append(found, OnDisk{k.topic, k.index, id})
+	}
+	return found, nil
+}
+
+func (s *Set) topicID(name string) (topic.ID, error) {
+	text, err := s.dir.TopicID(name)
+	if err != nil {
+		return topic.ID{}, err
+	}
+	return topic.ParseID(text)
+}
+
+// RunRetention removes what the topics' settings no longer keep, now and then
+// every interval, until ctx is done.
+func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		for _, p := range s.All() {
+			p.retain(time.Now(), s.log)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// retain applies the topic's retention as of now. What goes wrong is logged: the
+// next round tries again, and nobody waits for this one.
+func (p *Partition) retain(now time.Time, log *slog.Logger) {
+	_, highWatermark := p.Offsets()
+	removed, err := p.log.Retain(now, highWatermark)
+	if err != nil && !errors.Is(err, commitlog.ErrClosed) && !errors.Is(err, commitlog.ErrOffline) {
+		log.Error("old segments not removed", "partition", p.name, "err", err)
+	}
+	if removed > 0 {
+		log.Info("old segments removed", "partition", p.name, "bytes", removed, "logStartOffset", p.log.StartOffset())
+	}
+}

@@ -1,0 +1,125 @@
+package wire
+
+// shapes are the layouts of the requests that Decode reads, by API key, in the
+// order and with the versions of Kafka's message definitions. A test holds them
+// against kmsg's encoders and decoders.
+var shapes = map[int16]group{
+	Fetch: {
+		fields: []field{
+			bytesOf(4).until(14), // replica id
+			bytesOf(4),           // max wait
+			bytesOf(4),           // min bytes
+			bytesOf(4).since(3),  // max bytes
+			bytesOf(1).since(4),  // isolation level
+			bytesOf(8).since(7),  // session id, session epoch
+			array( // topics
+				str().until(12),
+				bytesOf(16).since(13), // topic id
+				array( // partitions
+					bytesOf(4),
+					bytesOf(4).since(9),  // current leader epoch
+					bytesOf(8),           // fetch offset
+					bytesOf(4).since(12), // last fetched epoch
+					bytesOf(8).since(5),  // log start offset
+					bytesOf(4),           // partition max bytes
+				).tags(
+					bytesOf(16), // replica directory id
+					bytesOf(8),  // high watermark
+				),
+			),
+			array( // forgotten topics
+				str().until(12),
+				bytesOf(16).since(13), // topic id
+				arrayOf(4),            // partitions
+			).since(7),
+			str().since(11), // rack
+		},
+		tagged: []field{
+			nullableStr(),                     // cluster id
+			structure(bytesOf(4), bytesOf(8)), // replica id, replica epoch
+		},
+	},
+	ListOffsets: {
+		fields: []field{
+			bytesOf(4),          // replica id
+			bytesOf(1).since(2), // isolation level
+			array( // topics
+				str(),
+				array( // partitions
+					bytesOf(4),
+					bytesOf(4).since(4), // current leader epoch
+					bytesOf(8),          // timestamp
+					bytesOf(4).until(0), // max offsets
+				),
+			),
+			bytesOf(4).since(10), // timeout
+		},
+	},
+	Metadata: {
+		fields: []field{
+			array( // topics
+				bytesOf(16).since(10), // topic id
+				str().until(9),
+				nullableStr().since(10),
+			),
+			bytesOf(1).since(4),           // allow auto topic creation
+			bytesOf(1).since(8).until(10), // include cluster authorized operations
+			bytesOf(1).since(8),           // include topic authorized operations
+		},
+	},
+	FindCoordinator: {
+		fields: []field{
+			str().until(3),      // key
+			bytesOf(1).since(1), // key type
+			strings().since(4),  // keys
+		},
+	},
+	APIVersions: {
+		fields: []field{
+			str().since(3),         // client software name
+			str().since(3),         // client software version
+			nullableStr().since(5), // cluster id
+			bytesOf(4).since(5),    // node id
+		},
+	},
+	CreateTopics: {
+		fields: []field{
+			array( // topics
+				str(),
+				bytesOf(4), // partitions
+				bytesOf(2), // replication factor
+				array( // assignment
+					bytesOf(4), // partition
+					arrayOf(4), // replicas
+				),
+				array( // settings
+					str(),
+					nullableStr(),
+				),
+			),
+			bytesOf(4),          // timeout
+			bytesOf(1).since(1), // validate only
+		},
+	},
+	DeleteTopics: {
+		fields: []field{
+			strings().until(5), // names
+			array( // topics
+				nullableStr(),
+				bytesOf(16), // topic id
+			).since(6),
+			bytesOf(4), // timeout
+		},
+	},
+	DescribeConfigs: {
+		fields: []field{
+			array( // resources
+				bytesOf(1), // type
+				str(),
+				strings(), // names of settings
+			),
+			bytesOf(1).since(1), // include synonyms
+			bytesOf(1).since(3), // include documentation
+		},
+	},
+}
