@@ -138,10 +138,14 @@ func TestAppendFails(t *testing.T) {
 		label string
 		text  string
 	}{
-		"for now": {errDisk, 10077, "store_failed",
-			`{"error":{"code":503,"err_code":10077,"description":"store failed: disk broke"},"stream":"telemetry-0","seq":0}`},
-		"for ever": {fmt.Errorf("no such %w", errors.ErrUnsupported), 10003, "never_stored",
-			`{"error":{"code":400,"err_code":10003,"description":"bad request: no such unsupported operation"},"stream":"telemetry-0","seq":0}`},
+		"for now": {
+			errDisk, 10077, "store_failed",
+			`{"error":{"code":503,"err_code":10077,"description":"store failed: disk broke"},"stream":"telemetry-0","seq":0}`,
+		},
+		"for ever": {
+			fmt.Errorf("no such %w", errors.ErrUnsupported), 10003, "never_stored",
+			`{"error":{"code":400,"err_code":10003,"description":"bad request: no such unsupported operation"},"stream":"telemetry-0","seq":0}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := Config{Permanent: func(err error) bool { return errors.Is(err, errors.ErrUnsupported) }}

@@ -87,8 +87,10 @@ func TestMetadataCreates(t *testing.T) {
 		"notRequest": {true, false, 4, "new", "new:UNKNOWN_TOPIC_OR_PARTITION"},
 		"early":      {true, false, 3, "new", "new:2"},
 		"badName":    {true, true, 12, "b/ad", "b/ad:INVALID_TOPIC_EXCEPTION"},
-		"badNoMatter": {false, false, 12, strings.Repeat("x", 250),
-			strings.Repeat("x", 250) + ":INVALID_TOPIC_EXCEPTION"},
+		"badNoMatter": {
+			false, false, 12, strings.Repeat("x", 250),
+			strings.Repeat("x", 250) + ":INVALID_TOPIC_EXCEPTION",
+		},
 		"empty": {true, true, 12, "", ":INVALID_TOPIC_EXCEPTION"},
 	} {
 		t.Run(name, func(t *testing.T) {

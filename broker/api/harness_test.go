@@ -27,20 +27,19 @@ import (
 
 // memPartition is a Partition in memory, whose syncs the test may decide on.
 type memPartition struct {
-	mu            sync.Mutex // guards all below
-	batches       []record.Batch
-	logStart      int64
-	end, durable  int64 // exclusive
-	leaderEpoch   int32
-	hold          bool // syncs happen by sync only
-	syncs         int  // those that had something to do
-	failAppend    error
-	failRead      error
-	waiting       map[int64][]func(error) // by next offset
-	watchers      map[chan<- struct{}]bool
-	reads         int
-	afterRead     func() // called without the lock, once
-	largestAnswer int
+	mu           sync.Mutex // guards all below
+	batches      []record.Batch
+	logStart     int64
+	end, durable int64 // exclusive
+	leaderEpoch  int32
+	hold         bool // syncs happen by sync only
+	syncs        int  // those that had something to do
+	failAppend   error
+	failRead     error
+	waiting      map[int64][]func(error) // by next offset
+	watchers     map[chan<- struct{}]bool
+	reads        int
+	afterRead    func() // called without the lock, once
 }
 
 func (p *memPartition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {

@@ -53,7 +53,7 @@ func TestSnappyForms(t *testing.T) {
 // read: it has a copy with offset 0.
 func s2Repeat(t *testing.T) []byte {
 	t.Helper()
-	block := []byte{9, 0 << 2, 'a', 1 | (4-4)<<2, 1, 1 | (4-4)<<2, 0} // 9 bytes: "a", copy 4 from 1 back, repeat 4
+	block := []byte{9, 0 << 2, 'a', 1, 1, 1, 0} // 9 bytes: "a", copy 4 from 1 back, repeat 4
 	if got, err := s2.Decode(nil, block); err != nil || string(got) != "aaaaaaaaa" {
 		t.Fatalf("the block made for the test: %q, %v", got, err)
 	}

@@ -43,7 +43,7 @@ func TestGroupCommit(t *testing.T) {
 			l.mustAppend(t, newBatch(1, 0, 10, 'b'))
 		}
 		synctest.Wait()
-		if durable, _, calls := l.told(); durable != 0 || calls != 0 || syncs.Load() != 1 {
+		if durable, calls, _ := l.told(); durable != 0 || calls != 0 || syncs.Load() != 1 {
 			t.Fatalf("told %d in %d calls after %d syncs begun; want nothing yet, and one", durable, calls, syncs.Load())
 		}
 		gate <- struct{}{}
@@ -53,7 +53,7 @@ func TestGroupCommit(t *testing.T) {
 		}
 		gate <- struct{}{}
 		synctest.Wait()
-		if durable, _, calls := l.told(); durable != 101 || calls != 2 || syncs.Load() != 2 {
+		if durable, calls, _ := l.told(); durable != 101 || calls != 2 || syncs.Load() != 2 {
 			t.Fatalf("told %d in %d calls after %d syncs; want 101, 2 and 2", durable, calls, syncs.Load())
 		}
 		close(gate)
@@ -125,7 +125,7 @@ func TestFailedSync(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Error(err)
 	}
-	if _, _, calls := bad.told(); calls != 2 || syncs.Load() != 1 {
+	if _, calls, _ := bad.told(); calls != 2 || syncs.Load() != 1 {
 		t.Errorf("%d calls and %d failed syncs, want 2 and 1: a failed sync is final", calls, syncs.Load())
 	}
 }
@@ -312,7 +312,7 @@ func TestRunAnswersAll(t *testing.T) {
 			t.Error(err)
 		}
 		clients.Wait()
-		if durable, err, _ := l.told(); err != nil || durable != appended.Load() {
+		if durable, _, err := l.told(); err != nil || durable != appended.Load() {
 			t.Errorf("%v: told %d, %v; %d were appended", policy, durable, err, appended.Load())
 		}
 	}

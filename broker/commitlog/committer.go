@@ -150,12 +150,18 @@ func (d *Dir) Run(ctx context.Context) error {
 	d.tickUntil(ctx)
 	d.committer.stopping.Store(true)
 	for _, l := range d.openLogs() {
-		l.appendMu.Lock() // an append that began before has told the committer once it lets go
-		l.appendMu.Unlock()
+		l.awaitAppend()
 	}
 	d.committer.end()
 	workers.Wait()
 	return nil
+}
+
+// awaitAppend returns when no append that began before is under way: one has told
+// the committer by the time it lets go of the lock.
+func (l *Log) awaitAppend() {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
 }
 
 func (d *Dir) tickUntil(ctx context.Context) {

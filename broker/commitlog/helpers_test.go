@@ -109,16 +109,16 @@ func (d *running) mustOpen(t testing.TB, name string, s Settings) *watched {
 	return l
 }
 
-func (w *watched) told() (durable int64, err error, calls int) {
+func (w *watched) told() (durable int64, calls int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.durable, w.err, w.calls
+	return w.durable, w.calls, w.err
 }
 
 // await waits until all before end is durable, or the log has failed.
 func (w *watched) await(end int64) error {
 	for {
-		if durable, err, _ := w.told(); err != nil || durable >= end {
+		if durable, _, err := w.told(); err != nil || durable >= end {
 			return err
 		}
 		<-w.changed

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"testing"
@@ -48,7 +47,7 @@ func content(c *Crash) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "none"
 	}
-	return fmt.Sprintf("%s", data)
+	return string(data)
 }
 
 func TestCrashSurvivors(t *testing.T) {
@@ -102,10 +101,11 @@ func TestCrashDeterministic(t *testing.T) {
 	different := map[string]bool{}
 	for seed := range uint64(20) {
 		for again := range uint64(5) {
-			if look(seed, again) != look(seed, again) {
-				t.Fatalf("seeds %d, %d: two outcomes", seed, again)
+			first, second := look(seed, again), look(seed, again)
+			if first != second {
+				t.Fatalf("seeds %d, %d: %q, and again: %q", seed, again, first, second)
 			}
-			different[look(seed, again)] = true
+			different[first] = true
 		}
 	}
 	if len(different) < 50 {

@@ -60,12 +60,13 @@ type group struct {
 
 const always int16 = 1<<15 - 1
 
-func bytesOf(size int) field      { return field{kind: fixed, size: size, through: always} }
-func str() field                  { return field{kind: text, through: always} }
-func nullableStr() field          { return field{kind: optional, through: always} }
-func strings() field              { return field{kind: texts, through: always} }
-func arrayOf(size int) field      { return field{kind: scalars, size: size, through: always} }
-func array(of ...field) field     { return field{kind: list, of: group{fields: of}, through: always} }
+func bytesOf(size int) field  { return field{kind: fixed, size: size, through: always} }
+func str() field              { return field{kind: text, through: always} }
+func nullableStr() field      { return field{kind: optional, through: always} }
+func strings() field          { return field{kind: texts, through: always} }
+func arrayOf(size int) field  { return field{kind: scalars, size: size, through: always} }
+func array(of ...field) field { return field{kind: list, of: group{fields: of}, through: always} }
+
 func structure(of ...field) field { return field{kind: nested, of: group{fields: of}, through: always} }
 
 func (f field) since(version int16) field { f.from = version; return f }
