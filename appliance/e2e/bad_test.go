@@ -21,7 +21,7 @@ import (
 // maxGrowth is how far the process's peak memory may rise over that of ordinary
 // use while it is fed nonsense: what a Go heap of its size gathers between two
 // collections, and far below anything that the nonsense claims.
-const maxGrowth = 32 << 20
+const maxGrowth = 16 << 20
 
 // Whatever arrives on the Kafka port is answered with a Kafka error or a closed
 // connection. Memory does not follow what is claimed, and other clients notice

@@ -28,7 +28,7 @@ func kcat(t *testing.T, address, stdin string, args ...string) string {
 // kcatRead reads a topic to its end with kcat. args say where to begin.
 func kcatRead(t *testing.T, address, topic string, args ...string) []stored {
 	t.Helper()
-	out := kcat(t, address, "", append([]string{"-C", "-t", topic, "-e", "-q", "-J"}, args...)...)
+	out := kcat(t, address, "", append([]string{"-C", "-t", topic, "-e", "-q", "-J", "-X", "fetch.wait.max.ms=20"}, args...)...)
 	var all []stored
 	for line := range strings.Lines(out) {
 		var r struct {

@@ -36,8 +36,16 @@ func TestKillLoop(t *testing.T) {
 		}
 		l := startLoad(within(t, 3*patience), p.NATS, 2)
 		loads = append(loads, l)
-		l.acks.awaitMore(t, p, 50+rng.Int64N(500), "acks on NATS")
-		producer.acks.awaitMore(t, p, 50+rng.Int64N(500), "acks on Kafka")
+		onNATS := func() { l.acks.awaitMore(t, p, 100+rng.Int64N(1000), "acks on NATS") }
+		onKafka := func() { producer.acks.awaitMore(t, p, 100+rng.Int64N(5000), "acks on Kafka") }
+		// The kill follows an ack of the one side, at any moment of the other.
+		if round%2 == 0 {
+			onNATS()
+			onKafka()
+		} else {
+			onKafka()
+			onNATS()
+		}
 		kill(t, p)
 		l.running.Wait()
 	}
@@ -157,6 +165,7 @@ func watch(t *testing.T, address, topic string) *watcher {
 			fetches.EachError(func(topic string, partition int32, err error) {
 				if ctx.Err() == nil {
 					t.Errorf("reader of %s-%d: %v", topic, partition, err)
+					cancel()
 				}
 			})
 			for r := range fetches.RecordsAll() {
@@ -179,6 +188,11 @@ func (w *watcher) take(t *testing.T, r stored) {
 // stored.
 func (w *watcher) check(t *testing.T, p *process.Process, records []stored) {
 	t.Helper()
+	select {
+	case <-w.ended:
+		return // it has said why
+	default:
+	}
 	early, _ := w.sights.get()
 	w.sights.await(t, p, int64(len(records)), "records of "+w.topic)
 	w.cancel()

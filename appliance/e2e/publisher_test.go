@@ -52,19 +52,25 @@ var errLost = errors.New("connection lost")
 func (p *publisher) publish(ctx context.Context, next func() (message, bool)) error {
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
-	nc, err := nats.Connect("nats://"+p.address, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { lost(errLost) }))
+	nc, err := nats.Connect("nats://"+p.address, nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default one prints
+		nats.ClosedHandler(func(*nats.Conn) { lost(errLost) }))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	defer nc.Close()
 	slots := make(chan struct{}, p.window)
 	inbox := nats.NewInbox()
-	if _, err := nc.Subscribe(inbox+".*", func(m *nats.Msg) {
-		p.take(m)
-		<-slots
-	}); err != nil {
+	// A channel, since a subscription with a callback forgets what it has not yet
+	// delivered when the connection is lost.
+	answers := make(chan *nats.Msg, p.window)
+	if _, err := nc.ChanSubscribe(inbox+".*", answers); err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
+	var taking sync.WaitGroup
+	defer taking.Wait()
+	defer lost(nil)
+	taking.Go(func() { p.takeAll(ctx, answers, slots) })
 	acquire := func() error {
 		select {
 		case slots <- struct{}{}:
@@ -91,6 +97,29 @@ func (p *publisher) publish(ctx context.Context, next func() (message, bool)) er
 		}
 	}
 	return nc.FlushWithContext(ctx)
+}
+
+// takeAll keeps answers until ctx is done and none is left, and frees a slot for
+// each.
+func (p *publisher) takeAll(ctx context.Context, answers <-chan *nats.Msg, slots <-chan struct{}) {
+	for {
+		select {
+		case m := <-answers:
+			p.take(m)
+			<-slots
+			continue
+		default:
+		}
+		select {
+		case m := <-answers:
+			p.take(m)
+			<-slots
+		case <-ctx.Done():
+			if len(answers) == 0 {
+				return
+			}
+		}
+	}
 }
 
 // take keeps an answer.

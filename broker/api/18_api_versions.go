@@ -14,10 +14,21 @@ func (a *API) apiVersions(_ context.Context, _ *kmsg.ApiVersionsRequest) kmsg.Re
 	resp := kmsg.NewPtrApiVersionsResponse()
 	for _, e := range a.table {
 		key := kmsg.NewApiVersionsResponseApiKey()
-		key.ApiKey, key.MinVersion, key.MaxVersion = e.key, e.min, e.max
+		key.ApiKey, key.MinVersion, key.MaxVersion = e.key, announcedMin(e), e.max
 		resp.ApiKeys = append(resp.ApiKeys, key)
 	}
 	return resp
+}
+
+// announcedMin is the lowest version of an API that is told. For Produce it is 0,
+// although nothing below 3 is spoken: librdkafka compresses with gzip, snappy or
+// LZ4 only for a broker that tells of version 0, and sends the highest all the
+// same. Kafka 4 does so for the same reason (KAFKA-18659).
+func announcedMin(e entry) int16 {
+	if e.key == wire.Produce {
+		return 0
+	}
+	return e.min
 }
 
 // startUnknownAPIVersions answers an ApiVersions request of a version that is not

@@ -26,6 +26,8 @@ var (
 	errUnknownEpoch     = errors.New("the leader has an earlier epoch")
 	errInvalidRequest   = errors.New("invalid request")
 	errInvalidConfig    = errors.New("invalid setting")
+	errCoordinatorType  = errors.New("coordinators are of groups (0) and transactions (1)")
+	errGroupID          = errors.New("a group's id cannot be empty")
 	errUnsupportedQuery = errors.New("not supported in this version")
 )
 
@@ -70,6 +72,8 @@ var codes = []struct {
 	{errUnknownEpoch, wire.UnknownLeaderEpoch},
 	{errInvalidRequest, wire.InvalidRequest},
 	{errInvalidConfig, wire.InvalidConfig},
+	{errCoordinatorType, wire.InvalidRequest},
+	{errGroupID, wire.InvalidGroupID},
 	{errUnsupportedQuery, wire.UnsupportedVersion},
 	{wire.ErrMalformed, wire.InvalidRequest},
 

@@ -26,6 +26,7 @@ var table = []entry{
 	{wire.Fetch, 4, 16, false, (*API).startFetch},                   // 01_fetch.go
 	{wire.ListOffsets, 1, 7, false, on((*API).listOffsets)},         // 02_list_offsets.go
 	{wire.Metadata, 0, 12, false, on((*API).metadata)},              // 03_metadata.go
+	{wire.FindCoordinator, 0, 4, false, on((*API).findCoordinator)}, // 10_find_coordinator.go
 	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},         // 18_api_versions.go
 	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},       // 19_create_topics.go
 	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},       // 20_delete_topics.go

@@ -159,6 +159,9 @@ func TestDeleteLog(t *testing.T) {
 	if err != nil || anew.EndOffset() != 0 {
 		t.Fatalf("made anew: %v", err)
 	}
+	if _, err := d.files.acquire(l.view.Load().active(), logExt); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a reader of the old log has the new one's file: %v", err)
+	}
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -101,13 +101,18 @@ func (l *Log) readSegment(s *segment, out *[]byte, fromOffset, endOffset int64, 
 // size and the offset that follows it. A size of 0 means that s has none.
 func (l *Log) locate(s *segment, file io.ReaderAt, segmentBytes, offset int64) (at, size, nextOffset int64, err error) {
 	from := l.floor(s, func(t tables) (int64, error) { return t.floor(offset - s.baseOffset) })
-	err = walkFrom(file, segmentBytes, from, s.baseOffset, func(h record.Batch, pos, n int64) bool {
+	baseOffset := int64(0)
+	find := func(h record.Batch, pos, n int64) bool {
 		if h.NextOffset() <= offset {
 			return true
 		}
-		at, size, nextOffset = pos, n, h.NextOffset()
+		at, size, baseOffset, nextOffset = pos, n, h.BaseOffset(), h.NextOffset()
 		return false
-	})
+	}
+	err = walkFrom(file, segmentBytes, from, s.baseOffset, find)
+	if err == nil && from > 0 && at == from && baseOffset > offset { // the index led past it
+		err = walk(file, segmentBytes, 0, s.baseOffset, find)
+	}
 	return at, size, nextOffset, err
 }
 

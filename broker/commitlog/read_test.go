@@ -147,6 +147,26 @@ func TestIndexFiles(t *testing.T) {
 	}
 }
 
+// An index leads to the last entry at or before what is looked for.
+func TestFloor(t *testing.T) {
+	x := newIndex(100)
+	for i := range 4 { // an entry each, but for the first: last offsets 103, 105, 107
+		b := newBatch(2, int64(10*i), 5000, 'x')
+		b.Stamp(int64(100+2*i), 0)
+		x.add(b, int64(1000*i), int64(len(b)))
+	}
+	for offset, want := range map[int64]int64{0: 0, 2: 0, 3: 1000, 4: 1000, 5: 2000, 6: 2000, 7: 3000, 99: 3000} {
+		if got, err := x.tables().floor(offset); got != want || err != nil {
+			t.Errorf("relative offset %d: byte %d, %v, want %d", offset, got, err, want)
+		}
+	}
+	for timestamp, want := range map[int64]int64{0: 0, 10: 0, 11: 3, 20: 3, 21: 5, 31: 7, 99: 7} {
+		if got, err := x.tables().floorTime(timestamp); got != want || err != nil {
+			t.Errorf("time %d: relative offset %d, %v, want %d", timestamp, got, err, want)
+		}
+	}
+}
+
 // Every offset and time is found by every kind of index: in memory, on disk, and
 // on disk of a log opened later.
 func TestFindEverything(t *testing.T) {

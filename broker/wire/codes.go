@@ -9,6 +9,7 @@ const (
 	ListOffsets        int16 = 2
 	Metadata           int16 = 3
 	ControlledShutdown int16 = 7
+	FindCoordinator    int16 = 10
 	APIVersions        int16 = 18
 	CreateTopics       int16 = 19
 	DeleteTopics       int16 = 20
@@ -31,6 +32,7 @@ const (
 	MessageTooLarge             ErrorCode = 10
 	InvalidTopic                ErrorCode = 17
 	InvalidRequiredAcks         ErrorCode = 21
+	InvalidGroupID              ErrorCode = 24
 	UnsupportedVersion          ErrorCode = 35
 	TopicAlreadyExists          ErrorCode = 36
 	InvalidPartitions           ErrorCode = 37
@@ -61,6 +63,7 @@ var codeNames = map[ErrorCode]string{
 	MessageTooLarge:             "MESSAGE_TOO_LARGE",
 	InvalidTopic:                "INVALID_TOPIC_EXCEPTION",
 	InvalidRequiredAcks:         "INVALID_REQUIRED_ACKS",
+	InvalidGroupID:              "INVALID_GROUP_ID",
 	UnsupportedVersion:          "UNSUPPORTED_VERSION",
 	TopicAlreadyExists:          "TOPIC_ALREADY_EXISTS",
 	InvalidPartitions:           "INVALID_PARTITIONS",

@@ -67,6 +67,13 @@ var shapes = map[int16]group{
 			bytesOf(1).since(8),           // include topic authorized operations
 		},
 	},
+	FindCoordinator: {
+		fields: []field{
+			str().until(3),      // key
+			bytesOf(1).since(1), // key type
+			strings().since(4),  // keys
+		},
+	},
 	APIVersions: {
 		fields: []field{
 			str().since(3),         // client software name

@@ -1,0 +1,31 @@
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 10s
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check fuzz bench interop
+
+help: ## list what make can do
+	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
+	bin/headwater serve --data.dir=./data $(ARGS)
+
+build: ## build bin/headwater, static
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+
+test: ## run all Go tests, after getting what they need
+	.ci/needs $(GO) kcat && $(GO) test ./...
+
+check: ## gofumpt, vet, staticcheck, and the tests with the race detector
+	.ci/needs $(GO) kcat gcc && .ci/check
+
+fuzz: ## run each fuzz test for FUZZTIME (10s)
+	.ci/fuzz $(FUZZTIME)
+
+bench: build ## run the benchmarks and print the footprint
+	$(GO) test -run '^$$' -bench . ./... && $(GO) run ./appliance/e2e/footprint
+
+interop: build ## run the whole appliance against real clients
+	.ci/needs $(GO) kcat && $(GO) test -count=1 -tags interop ./appliance/e2e/...

@@ -1,0 +1,168 @@
+// Package appliance puts broker, bridge and admin together: it takes the ports,
+// opens the data directory, starts the parts and stops them in reverse.
+//
+// It decides nothing about records. New writes nothing before every port is had;
+// Run is called once, and waits for all it started. Settings come checked, from
+// package config; sizes are bytes.
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/appliance/admin"
+	"github.com/headwater/headwater/appliance/config"
+	"github.com/headwater/headwater/bridge"
+	"github.com/headwater/headwater/broker"
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// Appliance is one box: a broker, the bridge to its devices and the admin port.
+type Appliance struct {
+	log     *slog.Logger
+	started time.Time
+	ports   *ports
+	parts   []part
+}
+
+// New takes the ports that cfg names, then opens the data directory and recovers
+// what is in it. memoryLimit is the ceiling for the whole process, 0 for none.
+// What the settings caused, a port in use or a data directory that another
+// process holds, is told as config.Problems, and then nothing was written.
+func New(cfg config.Config, memoryLimit int64, log *slog.Logger) (*Appliance, error) {
+	a := &Appliance{log: log, started: time.Now()}
+	reg := prometheus.NewRegistry()
+	memory := budgetsUnder(memoryLimit, cfg.Topics.MaxMessageBytes)
+	var err error
+	a.ports, err = bind(cfg, func() (*bridge.Bridge, error) {
+		return bridge.Listen(bridgeConfig(cfg, memory), log, reg)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.assemble(cfg, memory, reg); err != nil {
+		a.ports.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// assemble lists the parts in the order of starting: each stands on those before
+// it. The data directory is opened last, when nothing else can fail.
+func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.Registry) error {
+	brokerCfg, err := brokerConfig(cfg, memory, a.ports.kafka)
+	if err != nil {
+		return err
+	}
+	bridge := a.ports.bridge
+	var box *broker.Broker
+	admin, err := admin.New(a.ports.admin, []admin.Part{
+		{Name: "broker", Ready: func() error { return box.Ready() }},
+		{Name: "bridge", Ready: bridge.Ready},
+	}, a.log, reg)
+	if err != nil {
+		return err
+	}
+	if box, err = broker.Open(brokerCfg, a.ports.kafka, a.log, reg); err != nil {
+		return dataProblem(cfg.Data.Dir, err)
+	}
+	a.parts = []part{
+		{"admin", admin.Run, func() error { return nil }},
+		{"broker", box.Run, box.Ready},
+		{"bridge", func(ctx context.Context) error { return bridge.Run(ctx, box) }, bridge.Ready},
+	}
+	return nil
+}
+
+// Run serves until ctx is done or a part fails. On the way out the bridge
+// finishes what it took, then the broker, which syncs and closes its logs; admin
+// ends last, so that one can look on.
+func (a *Appliance) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
+	err := runInOrder(ctx, a.parts, func() {
+		a.log.Info("ready", "kafka", a.ports.kafka.Addr().String(), "nats", a.ports.bridge.Addr(),
+			"admin", a.ports.admin.Addr().String(), "took", time.Since(a.started))
+	})
+	if err == nil {
+		a.log.Info("stopped")
+	}
+	return err
+}
+
+func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Config, error) {
+	durability, err := commitlog.ParsePolicy(cfg.Data.Durability)
+	if err != nil {
+		return broker.Config{}, fmt.Errorf("data.durability: %w", err)
+	}
+	advertise, err := advertised(cfg.Kafka, ln, os.Hostname)
+	if err != nil {
+		return broker.Config{}, err
+	}
+	return broker.Config{
+		DataDir:           cfg.Data.Dir,
+		Durability:        durability,
+		SyncInterval:      cfg.Data.SyncInterval,
+		BrokerID:          brokerID,
+		Advertise:         advertise,
+		AutoCreateTopics:  cfg.Kafka.AutoCreateTopics,
+		DefaultPartitions: cfg.Kafka.DefaultPartitions,
+		MaxPartitions:     cfg.Kafka.MaxPartitions,
+		TopicDefaults:     cfg.Topics,
+		MaxConnections:    cfg.Kafka.MaxConnections,
+		ProduceBytes:      memory.produce,
+		FetchBytes:        memory.fetch,
+	}, nil
+}
+
+// brokerID is that of a box that belongs to no cluster.
+const brokerID = 1
+
+func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
+	out := bridge.DefaultConfig()
+	out.Listen = cfg.NATS.Listen
+	out.Rules = cfg.Bridge.Rules
+	out.MaxPayload = int32(cfg.NATS.MaxPayload)
+	out.MaxConnections = cfg.NATS.MaxConnections
+	out.MaxPendingBytes = max(out.MaxPendingBytes, 2*cfg.NATS.MaxPayload)
+	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
+	out.BufferBytes = cfg.Bridge.Buffer
+	if out.BufferBytes == config.BufferAuto {
+		out.BufferBytes = memory.bridge
+	}
+	out.Permanent = permanent
+	return out
+}
+
+// permanent tells errors of the broker that the same message would meet again,
+// however often it is sent.
+func permanent(err error) bool {
+	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
+}
+
+// dataProblem makes a sentence about data.dir of errors that the setting caused.
+func dataProblem(dir string, err error) error {
+	problem := func(text string) error {
+		return config.Problems{{Key: "data.dir", Text: dir + " " + text}}
+	}
+	switch {
+	case errors.Is(err, disk.ErrLocked):
+		return problem("is held by another process; allowed is one that no other holds")
+	case errors.Is(err, fs.ErrPermission):
+		return problem("may not be written by this user; allowed is one that may")
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EROFS):
+		return problem("cannot be made; allowed is a directory on a disk that can be written")
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+// Package config owns every setting of headwater: its name, default, unit and
+// what is allowed. It reads them, in rising order, from the defaults, a YAML
+// file, the environment and the flags, and reports everything that is wrong at
+// once, by the names that users write.
+//
+// It opens nothing but the file that it is told of and starts nothing. It is the
+// only package that knows viper; the others take the struct they need. Sizes are
+// bytes. All of it may be called from any goroutine; a Config is not changed
+// once it is loaded.
+package config
+
+import (
+	"time"
+
+	"github.com/headwater/headwater/bridge/subject"
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// Config is every setting. The comment at a field is the name users write.
+type Config struct {
+	Data   Data
+	Kafka  Kafka
+	Topics topic.Settings // topics.*: what a topic has that says nothing else
+	NATS   NATS
+	Admin  Admin
+	Memory Memory
+	Log    Log
+	Bridge Bridge
+}
+
+// Data is where records lie, and when they are safe.
+type Data struct {
+	Dir          string        // data.dir
+	Durability   string        // data.durability: one of the Durability… constants
+	SyncInterval time.Duration // data.syncInterval: used by DurabilityInterval only
+}
+
+// What data.durability can be: when an acknowledged record has been synced.
+const (
+	DurabilitySync     = "sync"     // before it is acknowledged
+	DurabilityInterval = "interval" // within data.syncInterval
+	DurabilityOS       = "os"       // when the operating system likes
+)
+
+// Kafka is the port that Kafka clients use, and what they may make there.
+type Kafka struct {
+	Listen            string // kafka.listen, host:port
+	Advertise         string // kafka.advertise, host:port; "" is the address listened on
+	AutoCreateTopics  bool   // kafka.autoCreateTopics
+	DefaultPartitions int32  // kafka.defaultPartitions
+	MaxPartitions     int    // kafka.maxPartitions, over all topics
+	MaxConnections    int    // kafka.maxConnections
+}
+
+// NATS is the port that devices use.
+type NATS struct {
+	Listen         string // nats.listen, host:port
+	MaxPayload     int64  // nats.maxPayload, bytes
+	MaxConnections int    // nats.maxConnections
+}
+
+// Admin is the HTTP port for metrics and health.
+type Admin struct {
+	Listen string // admin.listen, host:port
+}
+
+// Memory is the ceiling for the whole process.
+type Memory struct {
+	Limit int64 // memory.limit, bytes; MemoryAuto or MemoryNone
+}
+
+// The values of Memory.Limit that are no number of bytes.
+const (
+	MemoryAuto int64 = -1 // the cgroup's limit if there is one, else none
+	MemoryNone int64 = 0
+)
+
+// Log is how headwater tells what it does.
+type Log struct {
+	Level  string // log.level: debug, info, warn or error
+	Format string // log.format: text or json
+}
+
+// Bridge says where devices' messages go.
+type Bridge struct {
+	Rules  []subject.Rule // bridge.rules; the first whose subject matches wins
+	Buffer int64          // bridge.buffer, bytes; BufferAuto
+}
+
+// BufferAuto derives the bridge's buffer from the memory limit.
+const BufferAuto int64 = -1
+
+// Default suits a gateway with a 16 GB card, reached from the machine itself.
+func Default() Config {
+	return Config{
+		Data: Data{
+			Dir:          "/var/lib/headwater",
+			Durability:   DurabilitySync,
+			SyncInterval: time.Second,
+		},
+		Kafka: Kafka{
+			Listen:            "127.0.0.1:9092",
+			AutoCreateTopics:  true,
+			DefaultPartitions: 1,
+			MaxPartitions:     1000,
+			MaxConnections:    256,
+		},
+		Topics: topic.Defaults(),
+		NATS: NATS{
+			Listen:         "127.0.0.1:4222",
+			MaxPayload:     512 << 10,
+			MaxConnections: 1024,
+		},
+		Admin:  Admin{Listen: "127.0.0.1:8080"},
+		Memory: Memory{Limit: MemoryAuto},
+		Log:    Log{Level: "info", Format: "text"},
+		Bridge: Bridge{
+			Rules:  subject.DefaultRules(),
+			Buffer: BufferAuto,
+		},
+	}
+}

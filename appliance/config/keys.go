@@ -1,0 +1,114 @@
+package config
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/headwater/headwater/bridge/subject"
+)
+
+// key is one setting.
+type key struct {
+	name  string // as users write it
+	doc   string // one line for the flag's help
+	parse func(c *Config, text string) error
+	text  func(c *Config) string
+}
+
+// keys is every setting. What stands here is what the file, the environment and
+// the flags may name, and what check-config prints, in this order.
+var keys = []key{
+	entry("data.dir", text(), func(c *Config) *string { return &c.Data.Dir },
+		"directory for everything that is kept"),
+	entry("data.durability", oneOf(DurabilitySync, DurabilityInterval, DurabilityOS), func(c *Config) *string { return &c.Data.Durability },
+		"when an acknowledged record is on flash: sync (before the acknowledgement), interval or os"),
+	entry("data.syncInterval", duration(time.Millisecond, time.Hour), func(c *Config) *time.Duration { return &c.Data.SyncInterval },
+		"longest time between syncs with data.durability interval"),
+
+	entry("kafka.listen", listenAddress(), func(c *Config) *string { return &c.Kafka.Listen },
+		"address for Kafka clients"),
+	entry("kafka.advertise", dialAddress(), func(c *Config) *string { return &c.Kafka.Advertise },
+		"address that Kafka clients are told to dial; empty: the one listened on"),
+	entry("kafka.autoCreateTopics", boolean(), func(c *Config) *bool { return &c.Kafka.AutoCreateTopics },
+		"make a topic when a client or a device first uses it"),
+	entry("kafka.defaultPartitions", whole[int32](1, 10000), func(c *Config) *int32 { return &c.Kafka.DefaultPartitions },
+		"partitions of a topic for which nobody says how many"),
+	entry("kafka.maxPartitions", whole(1, 100000), func(c *Config) *int { return &c.Kafka.MaxPartitions },
+		"partitions of all topics together"),
+	entry("kafka.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.Kafka.MaxConnections },
+		"Kafka clients connected at one time"),
+
+	entry("topics.segmentBytes", size(1<<20, 1<<30), func(c *Config) *int64 { return &c.Topics.SegmentBytes },
+		"a segment is closed before it passes this size"),
+	entry("topics.segmentAge", duration(time.Second, maxAge), func(c *Config) *time.Duration { return &c.Topics.SegmentAge },
+		"a segment is closed when it is older"),
+	entry("topics.retentionBytes", size(0, 1<<60, keepBytes), func(c *Config) *int64 { return &c.Topics.RetentionBytes },
+		"old segments go while a partition is larger; -1 keeps them"),
+	entry("topics.retention", duration(0, maxAge, keepAge), func(c *Config) *time.Duration { return &c.Topics.Retention },
+		"segments last appended to longer ago go; -1 keeps them"),
+	entry("topics.maxMessageBytes", size(1<<10, 64<<20), func(c *Config) *int64 { return &c.Topics.MaxMessageBytes },
+		"largest record batch that is taken"),
+
+	entry("nats.listen", listenAddress(), func(c *Config) *string { return &c.NATS.Listen },
+		"address for devices that speak NATS"),
+	entry("nats.maxPayload", size(1<<10, 32<<20), func(c *Config) *int64 { return &c.NATS.MaxPayload },
+		"largest message that a device may publish, headers included"),
+	entry("nats.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.NATS.MaxConnections },
+		"devices connected at one time"),
+
+	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
+		"address for metrics and health over HTTP"),
+
+	entry("memory.limit", size(32<<20, 1<<50, word[int64]{"auto", MemoryAuto}, word[int64]{"none", MemoryNone}), func(c *Config) *int64 { return &c.Memory.Limit },
+		"ceiling for the process's memory; auto: the cgroup's limit, none when there is none"),
+
+	entry("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level },
+		"least severe lines that are logged"),
+	entry("log.format", oneOf("text", "json"), func(c *Config) *string { return &c.Log.Format },
+		"form of the log on standard error"),
+
+	entry("bridge.rules", rules(), func(c *Config) *[]subject.Rule { return &c.Bridge.Rules },
+		"which subject goes to which topic, as a YAML or JSON list; the first that matches wins"),
+	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
+		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
+}
+
+// maxAge is a round number that milliseconds and time.Duration both hold.
+const maxAge = 36500 * day
+
+func entry[T any](name string, k kind[T], at func(*Config) *T, doc string) key {
+	return key{
+		name: name,
+		doc:  doc,
+		parse: func(c *Config, text string) error {
+			v, err := k.parse(text)
+			if err == nil {
+				*at(c) = v
+			}
+			return err
+		},
+		text: func(c *Config) string { return k.format(*at(c)) },
+	}
+}
+
+// envPrefix begins the name of every variable that is read.
+const envPrefix = "HEADWATER_"
+
+// variable is the environment's name for k: kafka.autoCreateTopics is
+// HEADWATER_KAFKA_AUTO_CREATE_TOPICS.
+func (k key) variable() string {
+	var b strings.Builder
+	b.WriteString(envPrefix)
+	for _, c := range k.name {
+		if c == '.' {
+			b.WriteByte('_')
+			continue
+		}
+		if unicode.IsUpper(c) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(c))
+	}
+	return b.String()
+}

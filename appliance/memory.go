@@ -1,0 +1,100 @@
+package appliance
+
+import (
+	"io/fs"
+	"math"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/headwater/headwater/appliance/config"
+)
+
+// MemoryLimit returns the ceiling in bytes that setting, a memory.limit, stands
+// for, 0 for none. root is the machine's file system, where the limits of the
+// cgroup are.
+func MemoryLimit(setting int64, root fs.FS) int64 {
+	if setting != config.MemoryAuto {
+		return setting
+	}
+	return cgroupLimit(root)
+}
+
+// HeapLimit is what the Go runtime may use under a ceiling of limit bytes: a
+// tenth stays for what the runtime does not count, such as the kernel's socket
+// buffers and the binary's own pages.
+func HeapLimit(limit int64) int64 { return limit - limit/10 }
+
+// cgroupLimit returns the smallest memory limit on the way from the process's
+// cgroup up to the root, 0 when there is none. Inside a container the path that
+// the kernel tells may not be visible; then the root is the container's own.
+func cgroupLimit(root fs.FS) int64 {
+	table, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0
+	}
+	least := int64(math.MaxInt64)
+	for line := range strings.Lines(string(table)) {
+		// hierarchy:controllers:path; version 2 names no controllers.
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		mount, file := "sys/fs/cgroup", "memory.max"
+		if fields[1] == "memory" {
+			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		} else if fields[1] != "" {
+			continue
+		}
+		for dir := path.Clean("/" + fields[2]); ; dir = path.Dir(dir) {
+			least = min(least, limitIn(root, path.Join(mount, dir, file)))
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	if least >= unlimited {
+		return 0
+	}
+	return least
+}
+
+// unlimited is far below what a version 1 cgroup without a limit tells, and far
+// above any machine's memory.
+const unlimited = 1 << 60
+
+func limitIn(root fs.FS, name string) int64 {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return math.MaxInt64
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || n <= 0 { // "max"
+		return math.MaxInt64
+	}
+	return n
+}
+
+// budgets is how much of the memory, in bytes, may hold requests and messages.
+type budgets struct {
+	produce int64 // Kafka produce requests until they are appended
+	fetch   int64 // answers to Kafka fetches until they are sent
+	bridge  int64 // devices' messages until they are on flash
+}
+
+// budgetsUnder divides limit, 0 for none, so that the three together take at most
+// half of it while it is not very small. Each holds at least two of the largest
+// batches: one that is taken while another is on its way.
+func budgetsUnder(limit, maxBatchBytes int64) budgets {
+	if limit == 0 {
+		limit = 512 << 20
+	}
+	share := func(part, ceiling int64) int64 {
+		return max(min(limit/part, ceiling), 4<<20, 2*maxBatchBytes)
+	}
+	return budgets{
+		produce: share(6, 64<<20),
+		fetch:   share(6, 64<<20),
+		bridge:  share(8, 32<<20),
+	}
+}

@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/record"
+)
+
+// ErrNoAutoCreate is returned for an unknown topic while topics are created by
+// hand only.
+var ErrNoAutoCreate = errors.New("topic is unknown and kafka.autoCreateTopics is off")
+
+// Partitions returns how many partitions the topic has, creating it with the
+// defaults when it is unknown and may be created.
+func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
+	if t, ok := b.cluster.Snapshot().Topic(name); ok {
+		return int32(len(t.Partitions)), nil
+	}
+	if !b.cfg.AutoCreateTopics {
+		return 0, fmt.Errorf("%w: %.60q", ErrNoAutoCreate, name)
+	}
+	t, err := b.cluster.CreateTopic(ctx, cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1})
+	if errors.Is(err, cluster.ErrTopicExists) { // someone was faster
+		if t, ok := b.cluster.Snapshot().Topic(name); ok {
+			return int32(len(t.Partitions)), nil
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int32(len(t.Partitions)), nil
+}
+
+// Append puts batch at the end of a partition and calls done once, when it is as
+// durable as the data directory promises or when it failed. done must not block;
+// it may run before Append returns.
+func (b *Broker) Append(topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
+	p, err := b.partitions.Get(topicName, index)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	baseOffset, nextOffset, err := p.Append(batch)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+}

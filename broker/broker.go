@@ -1,0 +1,166 @@
+// Package broker puts the rooms of the broker together: the data directory, the
+// partitions, the cluster as this broker knows it, and the Kafka listener. It
+// holds no logic of its own.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/headwater/headwater/broker/api"
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/server"
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// Config is what a broker is told. The appliance's configuration has the defaults
+// and checks the values.
+type Config struct {
+	DataDir      string
+	Durability   commitlog.Policy
+	SyncInterval time.Duration // between syncs under commitlog.Interval
+
+	BrokerID          int32
+	Advertise         string // host:port that clients are told; "" for the listener's
+	AutoCreateTopics  bool
+	DefaultPartitions int32 // of a topic that is created without a number
+	MaxPartitions     int   // of all topics together
+	TopicDefaults     topic.Settings
+
+	MaxConnections int
+	ProduceBytes   int64 // what produce requests in flight may take of memory
+	FetchBytes     int64 // and what fetch answers may
+}
+
+// retentionEvery is how often old segments are looked for.
+const retentionEvery = 30 * time.Second
+
+// Broker serves partitions to Kafka clients and takes the bridge's batches.
+type Broker struct {
+	cfg        Config
+	dir        *commitlog.Dir
+	partitions *partition.Set
+	cluster    cluster.Coordinator
+	server     *server.Server
+	log        *slog.Logger
+	running    atomic.Bool
+}
+
+// Open takes the data directory, recovers its logs and makes the broker ready to
+// Run on ln, which it owns from now on. Only one process at a time can have a
+// data directory: disk.ErrLocked.
+func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Registerer) (b *Broker, err error) {
+	self, err := advertised(cfg, ln)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
+		FS: disk.OS{}, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID, Log: log, Registerer: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, dir.Close())
+		}
+	}()
+	partitions := partition.NewSet(dir, cfg.Durability == commitlog.Interval, log)
+	solo := cluster.NewSolo(cluster.SoloConfig{
+		ClusterID:         dir.ClusterID(),
+		Self:              self,
+		Defaults:          cfg.TopicDefaults,
+		DefaultPartitions: cfg.DefaultPartitions,
+		MaxPartitions:     cfg.MaxPartitions,
+	}, newFileStore(dir.FS(), dir.Path()), host{partitions}, log)
+	if err := solo.Start(); err != nil {
+		return nil, err
+	}
+	b = &Broker{cfg: cfg, dir: dir, partitions: partitions, cluster: solo, log: log}
+	b.server = b.newServer(ln, reg)
+	registerPartitions(reg, partitions)
+	return b, nil
+}
+
+// Run serves until ctx is done or a part fails. The committer outlives the
+// server, so that everything that was taken is synced and answered; then the logs
+// are closed.
+func (b *Broker) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, b.dir.Close()) }()
+
+	committing, stopCommitter := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCommitter()
+	var committer errgroup.Group
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	committer.Go(func() error {
+		err := b.dir.Run(committing)
+		fail(err)
+		return err
+	})
+
+	g, serving := errgroup.WithContext(failed)
+	g.Go(func() error { return b.server.Run(serving) })
+	g.Go(func() error { return b.partitions.RunRetention(serving, retentionEvery) })
+	b.running.Store(true)
+	defer b.running.Store(false)
+
+	err = g.Wait()
+	stopCommitter()
+	return errors.Join(err, committer.Wait())
+}
+
+// Ready is nil while the broker serves all of its partitions.
+func (b *Broker) Ready() error {
+	if !b.running.Load() {
+		return errors.New("not running")
+	}
+	if offline := b.partitions.Offline(); len(offline) > 0 {
+		return fmt.Errorf("%d partitions are offline: %s", len(offline), strings.Join(offline, ", "))
+	}
+	return nil
+}
+
+// newServer makes the Kafka listener's server.
+func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.Server {
+	handler := api.New(api.Config{
+		BrokerID:          b.cfg.BrokerID,
+		AutoCreateTopics:  b.cfg.AutoCreateTopics,
+		DefaultPartitions: b.cfg.DefaultPartitions,
+		FetchBytes:        b.cfg.FetchBytes,
+	}, b.cluster, api.Hosted(b.partitions), b.log)
+	limits := server.DefaultConfig()
+	limits.MaxConnections = b.cfg.MaxConnections
+	limits.ProduceBytes = b.cfg.ProduceBytes
+	return server.New(limits, ln, handler, b.log, reg)
+}
+
+// advertised is this broker as clients are told of it.
+func advertised(cfg Config, ln net.Listener) (cluster.Broker, error) {
+	address := cfg.Advertise
+	if address == "" {
+		address = ln.Addr().String()
+	}
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return cluster.Broker{}, fmt.Errorf("advertised address %q is not host:port", address)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return cluster.Broker{}, fmt.Errorf("advertised address %q has no port from 1 to 65535", address)
+	}
+	return cluster.Broker{ID: cfg.BrokerID, Host: host, Port: int32(port)}, nil
+}

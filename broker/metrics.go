@@ -1,0 +1,53 @@
+package broker
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/broker/partition"
+)
+
+// partitionMetrics tells each partition's offsets and size when it is asked, so
+// that nothing is counted while nobody looks. The names are those that Kafka's
+// JMX exporter gives.
+type partitionMetrics struct {
+	partitions *partition.Set
+
+	startOffset, endOffset, size, count, offline *prometheus.Desc
+}
+
+// registerPartitions adds the partitions' metrics to reg, which may be nil.
+func registerPartitions(reg prometheus.Registerer, partitions *partition.Set) {
+	if reg == nil {
+		return
+	}
+	labels := []string{"topic", "partition"}
+	reg.MustRegister(&partitionMetrics{
+		partitions:  partitions,
+		startOffset: prometheus.NewDesc("kafka_log_log_logstartoffset", "First offset that can be read.", labels, nil),
+		endOffset:   prometheus.NewDesc("kafka_log_log_highwatermark", "Offset that readers stop before.", labels, nil),
+		size:        prometheus.NewDesc("kafka_log_log_size", "Bytes of the partition's segments.", labels, nil),
+		count:       prometheus.NewDesc("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", nil, nil),
+		offline:     prometheus.NewDesc("kafka_server_replicamanager_offlinereplicacount", "Partitions that do not serve since their disk failed.", nil, nil),
+	})
+}
+
+// Describe implements prometheus.Collector.
+func (m *partitionMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m *partitionMetrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v), labels...)
+	}
+	all := m.partitions.All()
+	gauge(m.count, int64(len(all)))
+	gauge(m.offline, int64(len(m.partitions.Offline())))
+	for _, p := range all {
+		startOffset, highWatermark := p.Offsets()
+		gauge(m.startOffset, startOffset, p.Topic(), strconv.Itoa(int(p.Index())))
+		gauge(m.endOffset, highWatermark, p.Topic(), strconv.Itoa(int(p.Index())))
+		gauge(m.size, p.Size(), p.Topic(), strconv.Itoa(int(p.Index())))
+	}
+}
