@@ -205,14 +205,18 @@ func TestProduceWithoutAcks(t *testing.T) {
 		if n := len(b.partition("press", 0).batches); n != 1 {
 			t.Errorf("%d batches were appended, want 1", n)
 		}
+		if n := len(b.partition("press", 0).waiting); n != 0 {
+			t.Errorf("%d syncs are waited for, want none", n)
+		}
 
 		// An error has no answer either: the connection is closed.
 		bad := produceRequest(0, "press", 9, batch(1, 10, 0))
 		bad.Version = 9
 		frame, _ = c.frame(bad)
 		c.conn.Write(frame)
-		if _, err := c.conn.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("after an error: %v, want a closed connection", err)
+		start := time.Now()
+		if _, err := c.conn.Read(make([]byte, 1)); err != io.EOF || time.Since(start) != 0 {
+			t.Errorf("after an error: %v after %v, want a connection closed at once", err, time.Since(start))
 		}
 	})
 }

@@ -45,6 +45,7 @@ type fetching struct {
 	resp     *wire.FetchResponse
 	parts    []fetchPart // those without an error so far
 	failed   bool        // a partition, or the request, has an error: answer at once
+	full     bool        // a partition has more than the limits let in: waiting cannot help
 	maxBytes int64       // of all records together, except for a first batch
 	size     int64       // of the records gathered
 	held     int64       // of the budget; size, except while reading
@@ -133,7 +134,7 @@ func (f *fetching) collect(ctx context.Context, leaving <-chan struct{}) error {
 }
 
 func (f *fetching) enough() bool {
-	return f.failed || len(f.parts) == 0 || f.size >= int64(f.req.MinBytes) || f.size >= f.maxBytes && f.size > 0
+	return f.failed || f.full || len(f.parts) == 0 || f.size >= int64(f.req.MinBytes)
 }
 
 // round reads what is new in each partition, in the order of the request, which
@@ -185,13 +186,13 @@ func (f *fetching) read(p *fetchPart) {
 		p.out.Code, f.failed = f.api.code(err), true
 		return
 	}
-	if len(got.Records) == 0 {
-		return
+	if len(got.Records) > 0 {
+		p.out.Records = append(p.out.Records, got.Records)
+		p.left -= int64(len(got.Records))
+		f.size += int64(len(got.Records))
+		p.next = nextOffset(got.Records, p.next)
 	}
-	p.out.Records = append(p.out.Records, got.Records)
-	p.left -= int64(len(got.Records))
-	f.size += int64(len(got.Records))
-	p.next = nextOffset(got.Records, p.next)
+	f.full = f.full || f.size > 0 && (p.next < got.HighWatermark || f.size >= f.maxBytes)
 }
 
 // nextOffset is the offset behind the last of records, which are whole batches; or

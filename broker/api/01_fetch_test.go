@@ -205,16 +205,18 @@ func TestFetchWaits(t *testing.T) {
 	one := batch(1, 1000, 0)
 	for name, tc := range map[string]struct {
 		minBytes int
+		limit    int // of the partition, 0 for 1 MiB
 		appends  int // one a second
 		want     int // batches
 		after    time.Duration
 	}{
-		"nothing":     {1, 0, 0, 10 * second},
-		"first":       {1, 3, 1, 1 * second},
-		"enough":      {3 * len(one), 5, 3, 3 * second},
-		"notEnough":   {3 * len(one), 2, 2, 10 * second},
-		"noMinimum":   {0, 3, 0, 0},
-		"moreThanMax": {1 << 30, 5, 5, 10 * second},
+		"nothing":        {1, 0, 0, 0, 10 * second},
+		"first":          {1, 0, 3, 1, 1 * second},
+		"enough":         {3 * len(one), 0, 5, 3, 3 * second},
+		"notEnough":      {3 * len(one), 0, 2, 2, 10 * second},
+		"noMinimum":      {0, 0, 3, 0, 0},
+		"moreThanMax":    {1 << 30, 0, 5, 4, 4 * second},              // of 4 batches, below
+		"partitionLimit": {1 << 30, 2*len(one) + 5, 5, 2, 3 * second}, // the third has no room
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -225,7 +227,10 @@ func TestFetchWaits(t *testing.T) {
 					time.AfterFunc(time.Duration(i+1)*second, func() { p.Append(slices.Clone(one)) })
 				}
 				req := fetchRequest(ask{"press", 0, 0}, ask{"press", 1, 0})
-				req.MinBytes, req.MaxWaitMillis = int32(tc.minBytes), 10000
+				req.MinBytes, req.MaxWaitMillis, req.MaxBytes = int32(tc.minBytes), 10000, int32(4*len(one))
+				if tc.limit > 0 {
+					req.Topics[1].Partitions[0].PartitionMaxBytes = int32(tc.limit)
+				}
 				c := b.dial(t)
 				start := time.Now()
 				got := fetch(t, c, req, 12)[1]
@@ -244,21 +249,29 @@ func TestFetchWaits(t *testing.T) {
 	}
 }
 
-// What is appended between the first look and the watch is not slept through.
+// What is appended between two looks is not slept through, and not answered
+// without.
 func TestFetchRace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t)
-		b.create(t, "press", 1, nil)
-		p := b.partition("press", 0)
-		p.afterRead = func() { p.Append(batch(1, 10, 0)) }
-		req := fetchRequest(ask{"press", 0, 0})
-		req.MaxWaitMillis = 10000
-		c := b.dial(t)
-		start := time.Now()
-		if got := fetch(t, c, req, 12)[0]; len(got.RecordBatches) == 0 || time.Since(start) != 0 {
-			t.Errorf("%d bytes after %v, want some at once", len(got.RecordBatches), time.Since(start))
-		}
-	})
+	for name, set := range map[string]func(p *memPartition, hook func()){
+		"afterRead":    func(p *memPartition, hook func()) { p.afterRead = hook },
+		"afterOffsets": func(p *memPartition, hook func()) { p.afterOffsets = hook },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBox(t)
+				b.create(t, "press", 1, nil)
+				p := b.partition("press", 0)
+				set(p, func() { p.Append(batch(1, 10, 0)) })
+				req := fetchRequest(ask{"press", 0, 0})
+				req.MaxWaitMillis = 10000
+				c := b.dial(t)
+				start := time.Now()
+				if got := fetch(t, c, req, 12)[0]; len(got.RecordBatches) == 0 || time.Since(start) != 0 {
+					t.Errorf("%d bytes after %v, want some at once", len(got.RecordBatches), time.Since(start))
+				}
+			})
+		})
+	}
 }
 
 // A long poll is not held for longer than a minute, and ends when its client goes.
@@ -331,6 +344,30 @@ func TestFetchBudget(t *testing.T) {
 		start = time.Now()
 		if got := fetch(t, other, req, 12)[0]; len(got.RecordBatches) == 0 || time.Since(start) != second {
 			t.Errorf("%d bytes after %v, want all after 1s", len(got.RecordBatches), time.Since(start))
+		}
+	})
+}
+
+// A fetch that waits for more holds what it has read of the budget, and not what
+// it might have read.
+func TestFetchBudgetWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t, func(c *Config) { c.FetchBytes = 2 << 20 })
+		b.create(t, "press", 1, map[string]string{"max.message.bytes": "1200000"})
+		b.fill(t, "press", 0, batch(1, 1000, 0))
+		p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		b.serve(t, p)
+		waiting, other := p.dial(t), p.dial(t)
+		req := fetchRequest(ask{"press", 0, 0})
+		req.MinBytes, req.MaxWaitMillis = 5000, 10000
+		frame, id := waiting.frame(withVersion(req, 12))
+		waiting.conn.Write(frame)
+		synctest.Wait()
+		if got := fetch(t, other, fetchRequest(ask{"press", 0, 0}), 12)[0]; len(got.RecordBatches) == 0 {
+			t.Error("the other fetch got nothing")
+		}
+		if _, err := waiting.receive(req, id); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -89,7 +89,7 @@ func latestTimestamp(p Partition) (offset, at int64, found bool, err error) {
 			offset, at = o, t
 			step = min(step, math.MaxInt64/2) * 2
 		default:
-			none, step = probe, math.MaxInt64
+			none = probe
 		}
 	}
 	return offset, at, true, nil

@@ -62,6 +62,16 @@ func TestListOffsets(t *testing.T) {
 	}
 }
 
+// The latest timestamp can be asked for from version 7 on.
+func TestListOffsetsMaxTimestampTooEarly(t *testing.T) {
+	b := newBox(t)
+	b.create(t, "press", 1, nil)
+	got := call[*kmsg.ListOffsetsResponse](t, b.dial(t), listRequest("press", 0, -3), 6).Topics[0].Partitions[0]
+	if code(got.ErrorCode) != wire.UnsupportedVersion {
+		t.Errorf("%v, want %v", code(got.ErrorCode), wire.UnsupportedVersion)
+	}
+}
+
 // The latest timestamp is found wherever it is, also at the far end of time.
 func TestLatestTimestamp(t *testing.T) {
 	for name, tc := range map[string]struct {

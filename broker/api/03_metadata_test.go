@@ -142,7 +142,7 @@ func TestMetadataOperations(t *testing.T) {
 		req := metadataRequest("press")
 		req.IncludeClusterAuthorizedOperations, req.IncludeTopicAuthorizedOperations = wanted, wanted
 		resp := call[*kmsg.MetadataResponse](t, c, req, 8)
-		if got := resp.AuthorizedOperations != unset && resp.Topics[0].AuthorizedOperations != unset; got != wanted {
+		if (resp.AuthorizedOperations != unset) != wanted || (resp.Topics[0].AuthorizedOperations != unset) != wanted {
 			t.Errorf("asked for %v: %d, %d", wanted, resp.AuthorizedOperations, resp.Topics[0].AuthorizedOperations)
 		}
 	}

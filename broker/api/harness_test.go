@@ -38,8 +38,8 @@ type memPartition struct {
 	failRead     error
 	waiting      map[int64][]func(error) // by next offset
 	watchers     map[chan<- struct{}]bool
-	reads        int
-	afterRead    func() // called without the lock, once
+	afterRead    func() // called once, without the lock
+	afterOffsets func() // likewise
 }
 
 func (p *memPartition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {
@@ -107,7 +107,6 @@ func (p *memPartition) Read(fromOffset int64, maxBytes int, atLeastOne bool) (pa
 		}
 	}()
 	f := partition.Fetched{LogStartOffset: p.logStart, HighWatermark: p.durable}
-	p.reads++
 	if p.failRead != nil {
 		return f, p.failRead
 	}
@@ -139,8 +138,14 @@ func (p *memPartition) Watch(wake chan<- struct{}) (stop func()) {
 
 func (p *memPartition) Offsets() (logStartOffset, highWatermark int64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.logStart, p.durable
+	logStartOffset, highWatermark = p.logStart, p.durable
+	after := p.afterOffsets
+	p.afterOffsets = nil
+	p.mu.Unlock()
+	if after != nil {
+		after()
+	}
+	return logStartOffset, highWatermark
 }
 
 func (p *memPartition) LeaderEpoch() int32 {

@@ -434,6 +434,8 @@ func TestWaitingIsNotIdle(t *testing.T) {
 		send(c, request(single, 1, 8))
 		time.AfterFunc(3*cfg.IdleTimeout, func() { close(h.hold[1]) })
 		answersWhole(t, c, 1, 8)
+		send(c, request(single, 2, 8))
+		answersWhole(t, c, 2, 8)
 	})
 }
 
@@ -506,6 +508,9 @@ func TestStop(t *testing.T) {
 		}
 		if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("idle connection: %v, want it closed", err)
+		}
+		if got := time.Since(start); got != 0 {
+			t.Errorf("the idle connection was closed after %v, want at once", got)
 		}
 
 		wait.hold[1], wait.hold[2] = make(chan struct{}), make(chan struct{})
@@ -587,9 +592,10 @@ func TestListenerFails(t *testing.T) {
 		go func() { done <- srv.Run(t.Context()) }()
 		c := p.dial()
 		defer c.Close()
+		start := time.Now()
 		p.Close()
-		if err := <-done; !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Run returned %v, want net.ErrClosed", err)
+		if err := <-done; !errors.Is(err, net.ErrClosed) || time.Since(start) != 0 {
+			t.Errorf("Run returned %v after %v, want net.ErrClosed at once", err, time.Since(start))
 		}
 	})
 }
