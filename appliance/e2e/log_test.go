@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -46,6 +47,7 @@ func client(t *testing.T, address string, opts ...kgo.Opt) *kgo.Client {
 		kgo.SeedBrokers(address),
 		kgo.DisableIdempotentWrite(),
 		kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(20 * time.Millisecond), // or a killed process is asked again after seconds only
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	}, opts...)...)
 	if err != nil {
@@ -114,7 +116,7 @@ func offsets(ctx context.Context, cl *kgo.Client, topic string, at int64) (map[i
 func readAll(t *testing.T, address, topic string) []stored {
 	t.Helper()
 	ctx := within(t, patience)
-	cl := client(t, address, kgo.ConsumeTopics(topic), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100e6))
+	cl := client(t, address, kgo.ConsumeTopics(topic), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
 	defer cl.Close()
 	first, err := offsets(ctx, cl, topic, -2)
 	if err != nil {

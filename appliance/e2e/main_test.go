@@ -52,8 +52,10 @@ func start(t *testing.T) *process.Process {
 		if err := p.Kill(); err != nil {
 			t.Errorf("kill: %v", err)
 		}
-		if log := p.Log(); strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") {
-			t.Error("the process crashed")
+		for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
+			if strings.Contains(p.Log(), bad) {
+				t.Errorf("the process says %q", bad)
+			}
 		}
 		if t.Failed() {
 			t.Logf("the process wrote:\n%s", lastLines(p.Log(), 60))

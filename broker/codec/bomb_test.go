@@ -34,6 +34,9 @@ func TestBombs(t *testing.T) {
 		"lz4":              {record.LZ4, lz4Bomb(t), ErrTooLarge},
 		"lz4Claim":         {record.LZ4, lz4Claim(t), ErrCorrupt},
 		"lz4EmptyFrames":   {record.LZ4, bytes.Repeat(lz4Frame(t, nil), 20_000), ErrCorrupt},
+		"gzipEmptyMembers": {record.Gzip, bytes.Repeat(packed(t, record.Gzip, nil), 20_000), nil},
+		"zstdEmptyFrames":  {record.Zstd, bytes.Repeat(packed(t, record.Zstd, nil), 20_000), nil},
+		"zstdSmallFrames":  {record.Zstd, bytes.Repeat(packed(t, record.Zstd, []byte("21.5")), 20_000), nil},
 		"zstd":             {record.Zstd, zstdBomb(gigabyte), ErrTooLarge},
 		"zstdSizeClaim":    {record.Zstd, zstdHeader(0xe0, 8, gigabyte), ErrTooLarge},
 		"zstdSizeClaimMax": {record.Zstd, zstdHeader(0xe0, 8, 1<<63), ErrTooLarge},
@@ -47,7 +50,7 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%d bytes in: %d bytes out, err %v, want %v", len(bomb.in), len(got), err, bomb.err)
 			}
 			// Every buffer on the way to the allowed size together, and the
-			// window or block of a codec: 8 MiB at most.
+			// window or block of a codec: some 8 MiB at most.
 			if limit := uint64(3*allowed + 12<<20); spent > limit {
 				t.Errorf("%d bytes in: %d bytes were allocated, want %d at most", len(bomb.in), spent, limit)
 			}
@@ -86,6 +89,15 @@ func copyZeros(t *testing.T, w io.WriteCloser, n int64) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func packed(t *testing.T, c record.Codec, content []byte) []byte {
+	t.Helper()
+	out, err := Compress(c, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 type zeros struct{}

@@ -3,7 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -11,14 +11,32 @@ import (
 	"github.com/headwater/headwater/broker/record"
 )
 
-// A reader keeps no block between frames; while it reads, it holds one of the
-// size that the frame asks for, 8 MiB at most.
+// A frame of LZ4, as its format description has it: a magic number; a descriptor,
+// which is two bytes, two optional fields and a checksum; blocks, each behind its
+// length; a length of 0, and an optional checksum. Numbers are little-endian.
+const (
+	lz4Magic         = 0x184d2204
+	lz4DescriptorLen = 2 + 1   // without the optional fields
+	lz4Uncompressed  = 1 << 31 // in a block's length
+
+	// In the descriptor's first byte, which optional fields there are.
+	lz4DictionaryID = 1 << 0 // 4 bytes of the descriptor
+	lz4ContentHash  = 1 << 2 // 4 bytes at the end
+	lz4ContentSize  = 1 << 3 // 8 bytes of the descriptor
+	lz4BlockHash    = 1 << 4 // 4 bytes behind each block
+)
+
+var errLZ4Frame = errors.New("not one whole frame")
+
+// A reader keeps no block when it is done; while it reads, it holds one of the
+// size that the frame asks for, 4 MiB at most.
 var lz4Readers = sync.Pool{New: func() any { return lz4.NewReader(nil) }}
 
+// unlz4 reads one frame, as Kafka's clients do. The library reads any number, and
+// takes a new block for each.
 func unlz4(src []byte, maxBytes int64) ([]byte, error) {
-	src, err := oneLZ4Frame(src)
-	if err != nil {
-		return nil, err
+	if !isLZ4Frame(src) {
+		return nil, corrupt(record.LZ4, errLZ4Frame)
 	}
 	r := lz4Readers.Get().(*lz4.Reader)
 	defer func() {
@@ -29,55 +47,34 @@ func unlz4(src []byte, maxBytes int64) ([]byte, error) {
 	return readAll(record.LZ4, r, src, maxBytes)
 }
 
-const ( // the LZ4 frame format: lz4_Frame_format.md, version 1.6.4
-	lz4Magic        = 0x184d2204
-	lz4BlockSums    = 0x10 // in the flags: a checksum of 4 bytes behind each block
-	lz4ContentSize  = 0x08 // a size of 8 bytes behind the flags
-	lz4ContentSum   = 0x04 // a checksum of 4 bytes behind the end mark
-	lz4DictionaryID = 0x01 // an id of 4 bytes behind the size
-	lz4Stored       = 1 << 31
-)
-
-// oneLZ4Frame returns src if it is a single frame, by its lengths alone. Clients
-// write one for a batch, and the Java client reads one only. A reader that went on
-// to the next would set itself up anew for each, and thousands of empty ones fit
-// into a few bytes.
-func oneLZ4Frame(src []byte) ([]byte, error) {
-	if len(src) < 7 || binary.LittleEndian.Uint32(src) != lz4Magic {
-		return nil, fmt.Errorf("%w: lz4: no frame", ErrCorrupt)
+// isLZ4Frame reports whether the lengths in src make it one frame to its end. It
+// looks at nothing else.
+func isLZ4Frame(src []byte) bool {
+	const start = 4 + lz4DescriptorLen
+	if len(src) < start || binary.LittleEndian.Uint32(src) != lz4Magic {
+		return false
 	}
-	flags, at := src[4], 7
-	if flags&lz4ContentSize != 0 {
-		at += 8
-	}
-	if flags&lz4DictionaryID != 0 {
-		at += 4
-	}
+	flags := src[4]
+	at := int64(start) + lz4Optional(flags, lz4ContentSize, 8) + lz4Optional(flags, lz4DictionaryID, 4)
 	for {
-		if len(src)-at < 4 {
-			return nil, fmt.Errorf("%w: lz4: the frame is cut off", ErrCorrupt)
+		if at+4 > int64(len(src)) {
+			return false
 		}
-		size := binary.LittleEndian.Uint32(src[at:])
+		block := binary.LittleEndian.Uint32(src[at:])
 		at += 4
-		if size == 0 {
-			break
+		if block == 0 {
+			return at+lz4Optional(flags, lz4ContentHash, 4) == int64(len(src))
 		}
-		length := int64(size &^ lz4Stored)
-		if flags&lz4BlockSums != 0 {
-			length += 4
-		}
-		if length > int64(len(src)-at) {
-			return nil, fmt.Errorf("%w: lz4: a block is cut off", ErrCorrupt)
-		}
-		at += int(length)
+		at += int64(block&^lz4Uncompressed) + lz4Optional(flags, lz4BlockHash, 4)
 	}
-	if flags&lz4ContentSum != 0 {
-		at += 4
+}
+
+// lz4Optional is the length of a field that is there if flag is set.
+func lz4Optional(flags, flag byte, length int64) int64 {
+	if flags&flag == 0 {
+		return 0
 	}
-	if at != len(src) {
-		return nil, fmt.Errorf("%w: lz4: the frame ends at byte %d of %d", ErrCorrupt, at, len(src))
-	}
-	return src, nil
+	return length
 }
 
 var lz4Writers = sync.Pool{New: func() any {
