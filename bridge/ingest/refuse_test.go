@@ -225,6 +225,7 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		r.core("telemetry.d1.temp", "gathered")
 		r.take("telemetry.d1.temp", "reply.1", "gathered")
 		r.take("plant.a.x.y", "reply.2", "its topic is being asked for")
+		r.core("plant.b.x.y", "so is this one's")
 		var ended error
 		over := make(chan struct{})
 		go func() { ended = r.end(); close(over) }()
@@ -234,8 +235,8 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		}
 		close(asked)
 		synctest.Wait()
-		if got := len(r.log.all()); got != 2 {
-			t.Fatalf("%d batches were sent off, want 2", got)
+		if got := len(r.log.all()); got != 3 {
+			t.Fatalf("%d batches were sent off, want 3", got)
 		}
 		select {
 		case <-over:
@@ -281,8 +282,8 @@ func TestStopIsBounded(t *testing.T) {
 			t.Errorf("%d dropped messages were counted, want 1", got)
 		}
 		r.log.release()
-		if got := len(r.devices.all()); got != 2 {
-			t.Errorf("%d answers after the log's late word, want 2", got)
+		if len(r.acker.done) != 0 || len(r.devices.all()) != 2 {
+			t.Errorf("after the log's late word: %d batches to answer and %d answers, want 0 and 2", len(r.acker.done), len(r.devices.all()))
 		}
 	})
 }

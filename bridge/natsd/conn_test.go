@@ -212,6 +212,9 @@ func TestReconnects(t *testing.T) {
 				if err := c.Publish([]byte("x"), nil); !errors.Is(err, ErrNotConnected) {
 					t.Errorf("publish without a connection: %v", err)
 				}
+				if err := c.Ready(); !errors.Is(err, ErrNotConnected) {
+					t.Errorf("ready without a connection: %v", err)
+				}
 				p = <-peers
 				p.hello("a.>", "b")
 				if err := c.Ready(); err != nil {
@@ -339,6 +342,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("INFO {}\r\nPONG\r\nMSG a 0 5\r\nhello\r\nPING\r\n"))
 	f.Add([]byte("INFO {}\r\n-ERR 'x'\r\n"))
 	f.Add([]byte("PING\r\n"))
+	f.Add([]byte("INFO {}\r\nMSG a 0 999999999\r\nhello\r\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		ours, theirs := net.Pipe()
 		s := newSession(ours, ConnConfig{MaxPayload: 1000, Subjects: []string{"a"}, Handler: &script{}, Log: slog.New(slog.DiscardHandler)})
