@@ -33,7 +33,7 @@ func DefaultConfig() Config {
 		Rules:           subject.DefaultRules(),
 		MaxPayload:      1 << 20,
 		MaxConnections:  1024,
-		MaxPendingBytes: 16 << 20,
+		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
 		MaxBatchBytes:   1<<20 + 12, // Kafka's max.message.bytes
 		StopTimeout:     10 * time.Second,

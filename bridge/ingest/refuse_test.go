@@ -66,6 +66,30 @@ func TestBufferLimit(t *testing.T) {
 	})
 }
 
+// A late message is let go at once, and counted or refused like any other.
+func TestLateMessagesAreLetGo(t *testing.T) {
+	inBubble(t, Config{}, func(r *rig) {
+		r.warm()
+		for _, m := range []Message{
+			{Subject: []byte("telemetry.d1.temp"), Late: true},
+			{Subject: []byte("telemetry.d1.temp"), Late: true, Reply: []byte("reply.late")},
+			{Subject: []byte("telemetry.d1.temp"), Late: true, Rule: 1}, // somebody else's copy
+			{Subject: []byte("telemetry..temp"), Late: true, Reply: []byte("reply.bad")},
+			{Subject: []byte("telemetry.d1.temp"), Reply: []byte("reply.ok")},
+		} {
+			r.Take(&m)
+		}
+		r.idle()
+		if want := map[string]int{"reply.late": 10023, "reply.bad": 10003, "reply.ok": 0}; !maps.Equal(r.devices.errCodes(t), want) {
+			t.Errorf("answers %v, want %v", r.devices.errCodes(t), want)
+		}
+		dropped, refused := r.counted("headwater_bridge_dropped_total", "behind"), r.counted("headwater_bridge_refused_total", "behind")
+		if taken := r.counted("headwater_bridge_messages_total"); dropped != 1 || refused != 1 || taken != 5 { // with warm's
+			t.Errorf("dropped %d, refused %d of %d, want 1 and 1 of 5", dropped, refused, taken)
+		}
+	})
+}
+
 // A message that can never be stored is refused as such, alone: its neighbours
 // are stored. Without a reply it is dropped and counted.
 func TestBadMessagesHurtNobodyElse(t *testing.T) {
@@ -201,7 +225,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 		r.devices.publish = func(string) { <-stuck }
 		reply := strings.Repeat("r", 2000)
 		const n = 5000
-		for range n {
+		r.take("telemetry..temp", reply, "")
+		synctest.Wait() // for the acker to be stuck with it
+		for range n - 1 {
 			r.take("telemetry..temp", reply, "")
 		}
 		synctest.Wait()
@@ -229,6 +255,7 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		r.core("telemetry.d1.temp", "gathered")
 		r.take("telemetry.d1.temp", "reply.1", "gathered")
 		r.take("plant.a.x.y", "reply.2", "its topic is being asked for")
+		r.core("plant.b.x.y", "so is this one's")
 		var ended error
 		over := make(chan struct{})
 		go func() { ended = r.end(); close(over) }()
@@ -238,8 +265,8 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		}
 		close(asked)
 		synctest.Wait()
-		if got := len(r.log.all()); got != 2 {
-			t.Fatalf("%d batches were sent off, want 2", got)
+		if got := len(r.log.all()); got != 3 {
+			t.Fatalf("%d batches were sent off, want 3", got)
 		}
 		select {
 		case <-over:
@@ -285,8 +312,8 @@ func TestStopIsBounded(t *testing.T) {
 			t.Errorf("%d dropped messages were counted, want 1", got)
 		}
 		r.log.release()
-		if got := len(r.devices.all()); got != 2 {
-			t.Errorf("%d answers after the log's late word, want 2", got)
+		if len(r.acker.done) != 0 || len(r.devices.all()) != 2 {
+			t.Errorf("after the log's late word: %d batches to answer and %d answers, want 0 and 2", len(r.acker.done), len(r.devices.all()))
 		}
 	})
 }
