@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/headwater/headwater/broker/topic"
@@ -193,6 +194,9 @@ func TestSoloCutOff(t *testing.T) {
 							t.Errorf("%s came back with %d partitions, want 2", topic.Name, len(topic.Partitions))
 						}
 					}
+					if strings.Contains(string(store.doc), "deleting") {
+						t.Errorf("the list still has something to delete: %s", store.doc)
+					}
 					if len(host.disk) != after.Partitions() {
 						t.Errorf("topics %v, on disk %v", names(after), host.disk)
 					}
@@ -250,6 +254,21 @@ func TestSoloOpenFails(t *testing.T) {
 	host.failOpen = "press-0"
 	if got, want := names(startSolo(t, store, host).Snapshot()), []string{"press:2"}; !slices.Equal(got, want) {
 		t.Errorf("topics %v, want %v", got, want)
+	}
+}
+
+// A deletion that is done leaves nothing behind in the list, which would grow.
+func TestSoloDelete(t *testing.T) {
+	store, host := &memStore{}, newMemHost()
+	s := startSolo(t, store, host)
+	if _, err := s.CreateTopic(t.Context(), NewTopic{Name: "old", Partitions: 2, ReplicationFactor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteTopic(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(store.doc), "deleting") || len(host.disk) != 0 || len(names(s.Snapshot())) != 0 {
+		t.Errorf("after the deletion: topics %v, on disk %v, list %s", names(s.Snapshot()), host.disk, store.doc)
 	}
 }
 

@@ -293,10 +293,10 @@ func TestLastEpoch(t *testing.T) {
 	}
 	check(w.Log, -1)
 	for epoch := range int32(40) {
-		if _, err := w.Append(newBatch(2, 1000, 600, 'v'), epoch/4); err != nil {
+		if _, err := w.Append(newBatch(2, 1000, 600, 'v'), epoch); err != nil {
 			t.Fatal(err)
 		}
-		check(w.Log, epoch/4)
+		check(w.Log, epoch)
 	}
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
@@ -305,12 +305,12 @@ func TestLastEpoch(t *testing.T) {
 	if w, err = d.open("telemetry-0", topicA, keepAll); err != nil {
 		t.Fatal(err)
 	}
-	check(w.Log, 9)
+	check(w.Log, 39)
 	w.appendMu.Lock()
 	err = w.roll()
 	w.appendMu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(w.Log, 9)
+	check(w.Log, 39)
 }
