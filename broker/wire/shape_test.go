@@ -19,7 +19,7 @@ func TestShapesAreKmsgs(t *testing.T) {
 		for version := range kmsg.RequestForKey(key).MaxVersion() + 1 {
 			t.Run(fmt.Sprintf("%s/%d", kmsg.NameForKey(key), version), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(key), uint64(version)))
-				for range 50 {
+				for range 15 {
 					body := randomRequest(rng, key, version).AppendTo(nil)
 					checkShape(t, key, version, shape, body)
 				}
