@@ -205,6 +205,7 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	l := &Log{
 		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
 		committer: d.committer, metrics: d.metrics, log: d.log,
+		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
 	if d.find(name) != nil {

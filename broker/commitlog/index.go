@@ -115,17 +115,18 @@ func readTables(offsets, times io.ReaderAt, offsetsSize, timesSize int64) (table
 }
 
 // floor returns a position at or before the batch that holds the relative offset,
-// where a batch starts.
-func (t tables) floor(offset int64) (int64, error) {
+// where a batch starts, and the relative last offset of that batch, -1 when the
+// index does not say.
+func (t tables) floor(offset int64) (pos, last int64, err error) {
 	i, err := t.offsets.search(offset, func(i int) (int64, error) {
 		last, _, err := t.offsets.offsetEntry(i)
 		return last, err
 	})
 	if i < 0 || err != nil {
-		return 0, err
+		return 0, -1, err
 	}
-	_, pos, err := t.offsets.offsetEntry(i)
-	return pos, err
+	last, pos, err = t.offsets.offsetEntry(i)
+	return pos, last, err
 }
 
 // floorTime returns a relative offset at or before the first batch that reaches

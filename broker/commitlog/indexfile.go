@@ -72,7 +72,7 @@ func (l *Log) haveIndexes(s *segment) bool {
 		return s.checked == good
 	}
 	s.checked = good
-	if l.checkIndexes(s) != nil {
+	if l.checkIndexes(s) != nil || l.checkEnd(s) != nil {
 		l.retainMu.Lock()
 		defer l.retainMu.Unlock()
 		if l.closed.Load() || !slices.Contains(l.view.Load().segments, s) {
@@ -137,8 +137,8 @@ func (l *Log) rebuildIndexes(s *segment) (nextOffset int64, err error) {
 }
 
 // checkEnd follows the last entries of the index files to the end of a sealed
-// segment, whose batches must fill it and end at endOffset. It reads a few KiB.
-func (l *Log) checkEnd(s *segment, endOffset int64) error {
+// segment, whose batches must fill it. It reads a few KiB.
+func (l *Log) checkEnd(s *segment) error {
 	t, done, err := l.openIndexes(s)
 	if err != nil {
 		return err
@@ -161,20 +161,19 @@ func (l *Log) checkEnd(s *segment, endOffset int64) error {
 
 	// unnoted gets what the index would have got from its last entry on: nothing,
 	// unless it lost its own end.
-	unnoted, nextOffset := newIndex(s.baseOffset), s.baseOffset
+	unnoted, agrees := newIndex(s.baseOffset), true
 	err = walk(file, s.size.Load(), pos, s.baseOffset, func(h record.Batch, at, size int64) bool {
 		if at == pos && lastOffset >= 0 && h.LastOffset() != s.baseOffset+lastOffset {
-			return false
+			agrees = false
 		}
 		unnoted.add(h, at, size)
-		nextOffset = h.NextOffset()
-		return true
+		return agrees
 	})
 	switch {
 	case err != nil:
 		return err
-	case nextOffset != endOffset:
-		return fmt.Errorf("ends at offset %d, and the next segment starts at %d", nextOffset, endOffset)
+	case !agrees:
+		return errors.New("the last index entry is not of the batch it leads to")
 	case len(unnoted.offsets) > 0 || unnoted.maxTimestamp > t.maxTimestamp:
 		return errors.New("index ends early")
 	}

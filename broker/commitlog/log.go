@@ -19,13 +19,14 @@ import (
 
 // Log is one partition's batches on disk.
 type Log struct {
-	name      string // "telemetry-3", for errors and logs
-	path      string // its directory
-	fs        disk.FS
-	files     *files
-	committer *committer
-	metrics   *metrics
-	log       *slog.Logger
+	name       string // "telemetry-3", for errors and logs
+	path       string // its directory
+	fs         disk.FS
+	files      *files
+	committer  *committer
+	quarantine quarantine
+	metrics    *metrics
+	log        *slog.Logger
 
 	settings atomic.Pointer[Settings]
 	view     atomic.Pointer[view]
@@ -45,7 +46,8 @@ type Log struct {
 
 	mu     sync.Mutex // guards what follows, and the segments' times
 	notify func(durableEnd int64, err error)
-	failed error // wraps ErrOffline, or ErrClosed when deleted
+	failed error                  // wraps ErrOffline, or ErrClosed when deleted
+	gaps   map[offsetGap]struct{} // reported
 
 	told    telling     // only the committer's worker that has the log touches it
 	pending commitState // guarded by committer.mu

@@ -13,6 +13,9 @@ type metrics struct {
 	appendsPerSync prometheus.Histogram
 	logsOffline    prometheus.Gauge
 	appendedBytes  prometheus.Counter
+	gaps           prometheus.Counter
+	gapOffsets     prometheus.Counter
+	quarantined    prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -34,11 +37,20 @@ func newMetrics() *metrics {
 		appendedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_commit_appended_bytes_total", Help: "Bytes of batches appended.",
 		}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_gaps_total", Help: "Runs of offsets found lost to damage, each counted when it was found.",
+		}),
+		gapOffsets: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_gap_offsets_total", Help: "Offsets in the gaps found.",
+		}),
+		quarantined: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_quarantined_bytes_total", Help: "Damaged bytes taken out of segments.",
+		}),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes}
+	return []prometheus.Collector{m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes, m.gaps, m.gapOffsets, m.quarantined}
 }
 
 // register makes m known to r, which may be nil, all or none.

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,11 +11,8 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
 )
-
-// aside is appended to the file name of a segment that cannot be part of the log
-// any more. Nothing reads it again; an operator may.
-const aside = ".aside"
 
 // plausible is before any time at which a box can be running.
 var plausible = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -33,9 +31,6 @@ func (l *Log) load() error {
 		}
 		l.view.Store(&view{[]*segment{first}})
 		return nil
-	}
-	if segments, err = l.contiguous(segments); err != nil {
-		return err
 	}
 	last := segments[len(segments)-1]
 	if err := l.recover(last); err != nil {
@@ -94,61 +89,43 @@ func appendTime(modified, now time.Time) time.Time {
 	return modified
 }
 
-// contiguous returns the newest run of segments in which each begins where the one
-// before ends. Our own steps cannot leave a hole, since the older segment's name
-// is gone for good before the next may go; a file system check, a bad block or a
-// person can. Of two runs the newer is kept: offsets go on from it, and what was
-// told to be stored last is in it. The older files are set aside, not removed.
-func (l *Log) contiguous(segments []*segment) ([]*segment, error) {
-	for i := len(segments) - 2; i >= 0; i-- {
-		end := segments[i+1].baseOffset
-		if l.checkEnd(segments[i], end) == nil {
-			continue
-		}
-		nextOffset, err := l.rebuildIndexes(segments[i])
-		if err == nil && nextOffset != end {
-			err = fmt.Errorf("it ends at offset %d", nextOffset)
-		}
-		if err == nil {
-			continue
-		}
-		l.log.Error("segments set aside", "log", l.name, "from", segments[0].baseOffset, "to", end, "damaged", segments[i].baseOffset, "err", err)
-		for _, s := range segments[:i+1] {
-			l.files.forget(s, true)
-			if err := l.fs.Rename(s.path(logExt), s.path(logExt)+aside); err != nil {
-				return nil, err
-			}
-		}
-		return segments[i+1:], nil
-	}
-	return segments, nil
-}
-
 // recover finds where the last segment's whole batches end, cuts what follows, and
-// makes sure that the rest is on stable storage: after a kill, what the scan has
-// read may have come from memory.
+// makes sure that the rest is on stable storage: after a kill, what the survey has
+// read may have come from memory. Bad bytes that whole batches follow are no torn
+// tail but damage: what follows them may have been acknowledged, and stays.
 func (l *Log) recover(s *segment) (err error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer func() {
+	defer func() { // file is another one after a repair
 		if err != nil {
 			file.Close()
 		}
 	}()
-	size, err := file.Size()
+	x, f, size, err := l.surveyLast(s, file)
 	if err != nil {
 		return err
 	}
-	x := newIndex(s.baseOffset)
-	goodBytes, nextOffset, err := scan(file, size, s.baseOffset, x)
-	if err != nil {
-		return err
+	if len(f.middle()) > 0 {
+		if cleanErr := l.cleanLast(s, file, f, size); cleanErr != nil {
+			s.spoiled.Store(true)
+			l.log.Error("damaged segment not repaired; reading around the damage", "log", l.name, "segment", s.baseOffset, "err", cleanErr)
+		} else {
+			clean, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			file.Close()
+			file = clean
+			if x, f, size, err = l.surveyLast(s, file); err != nil {
+				return err
+			}
+		}
 	}
-	if goodBytes < size {
-		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", size-goodBytes, "endOffset", nextOffset)
-		if err := file.Truncate(goodBytes); err != nil {
+	if f.goodEnd < size {
+		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", size-f.goodEnd, "endOffset", f.nextOffset)
+		if err := file.Truncate(f.goodEnd); err != nil {
 			return err
 		}
 	}
@@ -158,11 +135,37 @@ func (l *Log) recover(s *segment) (err error) {
 		}
 	}
 	s.index.Store(x)
-	s.size.Store(goodBytes)
+	s.size.Store(f.goodEnd)
 	l.file = file
-	l.end.Store(nextOffset)
-	l.durable.Store(nextOffset)
-	l.told.durableEnd = nextOffset
+	l.end.Store(f.nextOffset)
+	l.durable.Store(f.nextOffset)
+	l.told.durableEnd = f.nextOffset
+	return nil
+}
+
+// surveyLast surveys the last segment and builds its index.
+func (l *Log) surveyLast(s *segment, file disk.File) (x *index, f findings, size int64, err error) {
+	if size, err = file.Size(); err != nil {
+		return nil, findings{}, 0, err
+	}
+	x = newIndex(s.baseOffset)
+	b := bounds{size: size, baseOffset: s.baseOffset, endOffset: noEnd}
+	f, err = b.survey(file, 0, s.baseOffset, func(h record.Batch, pos, n int64) error {
+		x.add(h, pos, n)
+		return nil
+	})
+	return x, f, size, err
+}
+
+// cleanLast takes bad bytes out of the last segment, before anything is appended.
+func (l *Log) cleanLast(s *segment, file disk.File, f findings, size int64) error {
+	if err := l.setAside(file, s, f.middle()); err != nil {
+		return err
+	}
+	if _, err := l.rewrite(file, s, f.bad, size); err != nil {
+		return err
+	}
+	l.reportGaps(f, bounds{endOffset: noEnd})
 	return nil
 }
 
@@ -171,6 +174,9 @@ func (l *Log) checkIdentity(topicID string) error {
 	path := filepath.Join(l.path, partitionMetadata)
 	found, err := readTopicID(l.fs, path)
 	switch {
+	case errors.Is(err, errMetadata):
+		l.log.Error("partition.metadata is damaged; written anew", "log", l.name, "err", err)
+		return disk.WriteFile(l.fs, path, formatPartitionMetadata(topicID))
 	case removed(err):
 		return disk.WriteFile(l.fs, path, formatPartitionMetadata(topicID))
 	case err != nil:
