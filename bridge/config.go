@@ -24,6 +24,8 @@ type Config struct {
 	// Permanent tells an error of the broker that the same message would meet
 	// again, however often it is sent. Nil: none is.
 	Permanent func(error) bool
+	// Full tells that the broker has no room for a message. Nil: it always has.
+	Full func(error) bool
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
@@ -82,6 +84,7 @@ func (c Config) ingest() ingest.Config {
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
 		Permanent:     c.Permanent,
+		Full:          c.Full,
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	noRoom
 	topicRefused
 	neverStored
+	storageFull
 	storeFailed
 	stopped
 	unconfirmed
@@ -44,18 +45,21 @@ var refusals = [reasons]struct {
 	noRoom:          {"no_room", 503, 10023, "insufficient resources: too many topics at once"},
 	topicRefused:    {"topic_unavailable", 503, 10008, "topic temporarily unavailable"},
 	neverStored:     {"never_stored", 400, 10003, "bad request"},
+	storageFull:     {"storage_full", 503, 10047, "insufficient storage resources available"},
 	storeFailed:     {"store_failed", 503, 10077, "store failed"},
 	stopped:         {"stopping", 503, 10008, "temporarily unavailable: stopping"},
 	unconfirmed:     {"unconfirmed", 503, 10077, "store failed"},
 }
 
 // reasonOf is why a batch failed.
-func reasonOf(err error, permanent func(error) bool) reason {
+func (c Config) reasonOf(err error) reason {
 	switch {
 	case errors.Is(err, ErrUnconfirmed):
 		return unconfirmed
-	case permanent(err):
+	case c.Permanent(err):
 		return neverStored
+	case c.Full(err):
+		return storageFull
 	}
 	return storeFailed
 }

@@ -71,6 +71,10 @@ type Config struct {
 	// Permanent tells an error of the Appender that the same message would meet
 	// again, however often it is sent, from one that may pass. Nil: none is.
 	Permanent func(error) bool
+
+	// Full tells an error that says that there is no room to store anything. Nil:
+	// none does.
+	Full func(error) bool
 }
 
 func (c Config) withDefaults() Config {
@@ -85,6 +89,9 @@ func (c Config) withDefaults() Config {
 	def(&c.StopTimeout, 10*time.Second)
 	if c.Permanent == nil {
 		c.Permanent = func(error) bool { return false }
+	}
+	if c.Full == nil {
+		c.Full = func(error) bool { return false }
 	}
 	return c
 }

@@ -153,6 +153,8 @@ func TestLargestMessage(t *testing.T) {
 	})
 }
 
+var errNoRoom = errors.New("no room")
+
 // A batch that the log refuses is told to all of it, in JetStream's form, and
 // does not stop the next.
 func TestAppendFails(t *testing.T) {
@@ -166,13 +168,20 @@ func TestAppendFails(t *testing.T) {
 			errDisk, 10077, "store_failed",
 			`{"error":{"code":503,"err_code":10077,"description":"store failed: disk broke"},"stream":"telemetry-0","seq":0}`,
 		},
+		"full": {
+			fmt.Errorf("t-0: %w", errNoRoom), 10047, "storage_full",
+			`{"error":{"code":503,"err_code":10047,"description":"insufficient storage resources available: t-0: no room"},"stream":"telemetry-0","seq":0}`,
+		},
 		"for ever": {
 			fmt.Errorf("no such %w", errors.ErrUnsupported), 10003, "never_stored",
 			`{"error":{"code":400,"err_code":10003,"description":"bad request: no such unsupported operation"},"stream":"telemetry-0","seq":0}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Permanent: func(err error) bool { return errors.Is(err, errors.ErrUnsupported) }}
+			cfg := Config{
+				Permanent: func(err error) bool { return errors.Is(err, errors.ErrUnsupported) },
+				Full:      func(err error) bool { return errors.Is(err, errNoRoom) },
+			}
 			inBubble(t, cfg, func(r *rig) {
 				r.warm()
 				r.log.set(func() { r.log.fail = tc.err })

@@ -143,6 +143,7 @@ func (c *committer) end() {
 // Run commits what is appended until ctx is done. Then appends are refused, what
 // was appended before is synced, and those who wait for it are told.
 func (d *Dir) Run(ctx context.Context) error {
+	d.startBudget()
 	var workers sync.WaitGroup
 	for range syncers {
 		workers.Go(d.committer.work)

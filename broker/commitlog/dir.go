@@ -34,6 +34,8 @@ type Dir struct {
 	files      *files
 	committer  *committer
 	metrics    *metrics
+	budget     *budget
+	autoBudget bool
 
 	// admin lets one log be opened, deleted or closed at a time, and is held across
 	// the disk operations of that.
@@ -51,6 +53,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{},
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
+	d.budget, d.autoBudget = newBudget(o.Budget, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
 			d.unlock()
@@ -204,7 +207,7 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	defer d.admin.Unlock()
 	l := &Log{
 		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
-		committer: d.committer, metrics: d.metrics, log: d.log,
+		committer: d.committer, metrics: d.metrics, budget: d.budget, log: d.log,
 		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
@@ -214,6 +217,7 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if err := d.makeAndLoad(l, topicID); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
+	d.budget.used.Add(l.Size())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logs[name] = l
@@ -286,6 +290,7 @@ func (d *Dir) find(name string) *Log {
 }
 
 func (d *Dir) forget(l *Log) {
+	d.budget.forget(l)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.logs, l.name)

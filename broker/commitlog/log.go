@@ -26,6 +26,7 @@ type Log struct {
 	committer  *committer
 	quarantine quarantine
 	metrics    *metrics
+	budget     *budget
 	log        *slog.Logger
 
 	settings atomic.Pointer[Settings]
@@ -88,11 +89,28 @@ func (l *Log) Configure(s Settings) { l.settings.Store(s.bounded()) }
 
 // Append stamps b, which must be valid, with the next offset and puts it at the
 // end of the log, where Read finds it at once. It is durable when the durable end
-// has passed it. After an error nothing was appended.
+// has passed it. After an error nothing was appended. When there is no room, the
+// oldest segments of the directory's logs go, as their settings allow; if too few
+// may, the error wraps ErrFull.
 func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
 	if len(b) < record.HeaderLen || b.LastOffsetDelta() < 0 || len(b) > math.MaxInt32 {
 		return 0, fmt.Errorf("%s: %w: %d bytes", l.name, record.ErrInvalid, len(b))
 	}
+	if err := l.budget.admit(int64(len(b))); err != nil {
+		return 0, fmt.Errorf("%s: %w", l.name, err)
+	}
+	baseOffset, err = l.append(b, leaderEpoch)
+	if errors.Is(err, ErrFull) && l.budget.relieve(int64(len(b))) {
+		baseOffset, err = l.append(b, leaderEpoch)
+	}
+	if err != nil {
+		l.budget.used.Add(-int64(len(b)))
+	}
+	return baseOffset, err
+}
+
+// append writes b, for which the budget has room.
+func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable(); err != nil {
