@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -137,6 +139,14 @@ func (w *world) append(l *watched, s *story, i int) error {
 		}
 		s.durable = max(s.durable, b.NextOffset())
 	}
+	if i%5 == 4 {
+		if w.policy == OS {
+			l.dir.syncAll()
+		}
+		if err := l.dir.checkpoint(i%2 == 0); err != nil {
+			return err
+		}
+	}
 	if i%7 != 6 {
 		return nil
 	}
@@ -257,8 +267,14 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// crashSeeds is how many ways to survive are tried for every k.
-const crashSeeds = 8
+// crashSeeds is how many ways to survive are tried for every k: each is a run of
+// some hundred crashes. HEADWATER_CRASH_SEEDS asks for others.
+var crashSeeds = func() int {
+	if n, err := strconv.Atoi(os.Getenv("HEADWATER_CRASH_SEEDS")); err == nil {
+		return n
+	}
+	return 8
+}()
 
 // crashAt reports whether the first process got as far as its k-th change.
 func crashAt(t *testing.T, policy Policy, seed uint64, k int) bool {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -41,8 +42,18 @@ type Dir struct {
 	// the disk operations of that.
 	admin sync.Mutex
 
-	mu   sync.Mutex // guards logs
-	logs map[string]*Log
+	cleanStart   bool             // the process before stopped cleanly
+	startOffsets map[string]int64 // of Kafka's checkpoint, when there is none of ours
+	closedWell   map[string]bool  // guarded by admin: logs that are as their marks say
+	failedClose  bool             // guarded by admin
+	closed       bool             // guarded by admin
+
+	checkpointMu sync.Mutex   // one checkpoint at a time
+	appended     atomic.Int64 // bytes, since the last checkpoint began
+
+	mu    sync.Mutex // guards all below
+	logs  map[string]*Log
+	marks map[string]mark // of logs that are not open
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
@@ -50,7 +61,7 @@ type Dir struct {
 func OpenDir(path string, o Options) (_ *Dir, err error) {
 	o = o.withDefaults()
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{},
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{},
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
 	d.budget, d.autoBudget = newBudget(o.Budget, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
@@ -69,6 +80,9 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 		}
 	}
 	if d.identity, err = loadIdentity(d.fs, filepath.Join(path, metaProperties), o.BrokerID); err != nil {
+		return nil, err
+	}
+	if err := d.loadCheckpoint(); err != nil {
 		return nil, err
 	}
 	if err := d.removeDeleted(); err != nil {
@@ -123,8 +137,21 @@ func (d *Dir) Close() error {
 	d.committer.stopping.Store(true)
 	var errs []error
 	for _, l := range d.openLogs() {
-		errs = append(errs, l.close(true))
-		d.forget(l)
+		err := l.close(true)
+		d.closedWell[l.name] = err == nil && l.failure() == nil
+		d.failedClose = d.failedClose || !d.closedWell[l.name]
+		d.forget(l, l.mark())
+		errs = append(errs, err)
+	}
+	if !d.closed {
+		d.closed = true
+		err := d.checkpoint(true)
+		if err == nil && !d.failedClose {
+			err = d.finishClean()
+		}
+		if err != nil && !noSpace(err) { // the next start reads more: no reason to fail
+			errs = append(errs, err)
+		}
 	}
 	d.metrics.unregister(d.registerer)
 	d.registerer = nil
@@ -194,8 +221,9 @@ func (d *Dir) TopicID(name string) (string, error) {
 }
 
 // OpenLog opens the log of a partition, named as its directory ("telemetry-3"),
-// and makes it when it is missing. It scans the last segment, cuts a torn tail,
-// and leaves all that it found durable. A log can be open once.
+// and makes it when it is missing. It reads what was not synced when the process
+// before wrote its last checkpoint, cuts a torn tail, and leaves all that it found
+// durable. A log can be open once.
 func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -208,6 +236,7 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	l := &Log{
 		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
 		committer: d.committer, metrics: d.metrics, budget: d.budget, log: d.log,
+		topicID: topicID, dir: d, highWatermark: -1,
 		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
@@ -221,6 +250,8 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logs[name] = l
+	delete(d.marks, name)
+	delete(d.closedWell, name)
 	return l, nil
 }
 
@@ -242,7 +273,10 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 	if err := l.checkIdentity(topicID); err != nil {
 		return err
 	}
-	return l.load()
+	d.mu.Lock()
+	m, known := d.marks[l.name]
+	d.mu.Unlock()
+	return l.load(m, known && m.topicID == topicID)
 }
 
 // DeleteLog closes the log, if it is open, and removes it from disk. Once its
@@ -268,8 +302,12 @@ func (d *Dir) setAside(name, grave string) error {
 	if l := d.find(name); l != nil {
 		l.close(false) // nothing that it could fail to keep is wanted
 		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
-		d.forget(l)
+		d.forget(l, mark{})
 	}
+	d.mu.Lock()
+	delete(d.marks, name)
+	d.mu.Unlock()
+	delete(d.closedWell, name)
 	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {
 		return err
 	}
@@ -289,11 +327,13 @@ func (d *Dir) find(name string) *Log {
 	return d.logs[name]
 }
 
-func (d *Dir) forget(l *Log) {
+// forget takes a log off the open ones, and keeps its mark.
+func (d *Dir) forget(l *Log, m mark) {
 	d.budget.forget(l)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.logs, l.name)
+	d.marks[l.name] = m
 }
 
 // openLogs returns the logs by name.

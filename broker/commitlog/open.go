@@ -18,8 +18,9 @@ import (
 var plausible = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // load opens what is in the log's directory, or begins the log at offset 0 when no
-// segment is there. It leaves everything that it finds durable.
-func (l *Log) load() error {
+// segment is there. It leaves everything that it finds durable. m is where the log
+// stood at the last checkpoint, if that is known.
+func (l *Log) load(m mark, known bool) error {
 	segments, err := l.findSegments()
 	if err != nil {
 		return err
@@ -30,13 +31,23 @@ func (l *Log) load() error {
 			return err
 		}
 		l.view.Store(&view{[]*segment{first}})
+		l.startAt(first, -1, 0)
+		if known {
+			l.raise(m.recoveryPoint)
+		}
 		return nil
 	}
 	last := segments[len(segments)-1]
-	if err := l.recover(last); err != nil {
+	l.view.Store(&view{segments})
+	if !known {
+		m = mark{segment: -1}
+	}
+	if err := l.recover(last, m); err != nil {
 		return fmt.Errorf("recover segment %d: %w", last.baseOffset, err)
 	}
-	l.view.Store(&view{segments})
+	if m.segment == last.baseOffset {
+		return nil
+	}
 	// A process that was killed may have left names that only the machine's memory
 	// holds.
 	return l.fs.SyncDir(l.path)
@@ -93,7 +104,7 @@ func appendTime(modified, now time.Time) time.Time {
 // makes sure that the rest is on stable storage: after a kill, what the survey has
 // read may have come from memory. Bad bytes that whole batches follow are no torn
 // tail but damage: what follows them may have been acknowledged, and stays.
-func (l *Log) recover(s *segment) (err error) {
+func (l *Log) recover(s *segment, m mark) (err error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -103,12 +114,12 @@ func (l *Log) recover(s *segment) (err error) {
 			file.Close()
 		}
 	}()
-	x, f, size, err := l.surveyLast(s, file)
+	r, err := l.surveyLast(s, file, m)
 	if err != nil {
 		return err
 	}
-	if len(f.middle()) > 0 {
-		if cleanErr := l.cleanLast(s, file, f, size); cleanErr != nil {
+	if len(r.middle()) > 0 {
+		if cleanErr := l.cleanLast(s, file, r); cleanErr != nil {
 			s.spoiled.Store(true)
 			l.log.Error("damaged segment not repaired; reading around the damage", "log", l.name, "segment", s.baseOffset, "err", cleanErr)
 		} else {
@@ -118,54 +129,93 @@ func (l *Log) recover(s *segment) (err error) {
 			}
 			file.Close()
 			file = clean
-			if x, f, size, err = l.surveyLast(s, file); err != nil {
+			if r, err = l.surveyLast(s, file, mark{segment: -1}); err != nil {
 				return err
 			}
 		}
 	}
-	if f.goodEnd < size {
-		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", size-f.goodEnd, "endOffset", f.nextOffset)
-		if err := file.Truncate(f.goodEnd); err != nil {
+	if r.goodEnd < r.size {
+		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", r.size-r.goodEnd, "endOffset", r.nextOffset)
+		if err := file.Truncate(r.goodEnd); err != nil {
 			return err
 		}
 	}
-	if size > 0 {
+	if r.size > r.from {
 		if err := file.Sync(); err != nil {
 			return err
 		}
 	}
-	s.index.Store(x)
-	s.size.Store(f.goodEnd)
+	s.index.Store(r.x)
+	s.size.Store(r.goodEnd)
 	l.file = file
-	l.end.Store(f.nextOffset)
-	l.durable.Store(f.nextOffset)
-	l.told.durableEnd = f.nextOffset
+	l.startAt(s, r.last, r.nextOffset)
+	l.raise(m.recoveryPoint)
 	return nil
 }
 
-// surveyLast surveys the last segment and builds its index.
-func (l *Log) surveyLast(s *segment, file disk.File) (x *index, f findings, size int64, err error) {
-	if size, err = file.Size(); err != nil {
-		return nil, findings{}, 0, err
+// startAt makes nextOffset the end of the log, in s, whose last batch begins at
+// last.
+func (l *Log) startAt(s *segment, last, nextOffset int64) {
+	l.tail = point{s.baseOffset, last, s.size.Load(), nextOffset}
+	l.synced = l.tail
+	l.end.Store(nextOffset)
+	l.durable.Store(nextOffset)
+	l.told.durableEnd = nextOffset
+}
+
+// raise moves the end up to offset, before which batches were synced, and seen
+// perhaps: when they are lost, their offsets must not be another batch's.
+func (l *Log) raise(offset int64) {
+	end := l.end.Load()
+	if end >= offset {
+		return
 	}
-	x = newIndex(s.baseOffset)
-	b := bounds{size: size, baseOffset: s.baseOffset, endOffset: noEnd}
-	f, err = b.survey(file, 0, s.baseOffset, func(h record.Batch, pos, n int64) error {
-		x.add(h, pos, n)
+	l.reportGap(offsetGap{end, offset})
+	l.tail.last, l.tail.position, l.tail.offset = -1, -1, offset // nothing that a start could rely on
+	l.synced = l.tail
+	l.end.Store(offset)
+	l.durable.Store(offset)
+	l.told.durableEnd = offset
+}
+
+// lastSegment is what a start finds of the last segment.
+type lastSegment struct {
+	findings
+	x    *index
+	size int64
+	from int64 // what is before was not looked at
+	last int64 // where the last whole batch begins; -1 when there is none
+}
+
+// surveyLast surveys the last segment from where m says, and begins its index.
+func (l *Log) surveyLast(s *segment, file disk.File, m mark) (r lastSegment, err error) {
+	if r.size, err = file.Size(); err != nil {
+		return r, err
+	}
+	nextOffset := s.baseOffset
+	r.last = -1
+	if m.holds(s, file, r.size, l.dir.cleanStart) {
+		r.from, r.last, nextOffset = m.position, m.last, m.recoveryPoint
+	}
+	r.x = newIndexFrom(s.baseOffset, r.from, nextOffset)
+	b := bounds{size: r.size, baseOffset: s.baseOffset, endOffset: noEnd}
+	r.findings, err = b.survey(file, r.from, nextOffset, func(h record.Batch, pos, n int64) error {
+		r.x.add(h, pos, n)
+		r.last = pos
 		return nil
 	})
-	return x, f, size, err
+	return r, err
 }
 
 // cleanLast takes bad bytes out of the last segment, before anything is appended.
-func (l *Log) cleanLast(s *segment, file disk.File, f findings, size int64) error {
-	if err := l.setAside(file, s, f.middle()); err != nil {
+func (l *Log) cleanLast(s *segment, file disk.File, r lastSegment) error {
+	if err := l.setAside(file, s, r.middle()); err != nil {
 		return err
 	}
-	if _, err := l.rewrite(file, s, f.bad, size); err != nil {
+	if _, err := l.rewrite(file, s, r.bad, r.size); err != nil {
 		return err
 	}
-	l.reportGaps(f, bounds{endOffset: noEnd})
+	l.reportGaps(r.findings, bounds{endOffset: noEnd})
 	return nil
 }
 

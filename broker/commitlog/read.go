@@ -120,7 +120,10 @@ func (l *Log) readSegment(s *segment, limit int64, out *[]byte, want wanted) (mo
 		return true, nil
 	}
 	room := want.room(len(*out), first.size)
-	if first.size > room || first.nextOffset > want.endOffset {
+	if first.nextOffset > want.endOffset { // unless it only says so
+		return false, damage(s, newScanWindow(file, segmentBytes).checksum(at, first.size))
+	}
+	if first.size > room {
 		return false, nil
 	}
 	start, n := len(*out), int(min(room, segmentBytes-at))
@@ -190,7 +193,7 @@ type place struct{ baseOffset, nextOffset, size int64 }
 // locate returns where the first batch stands that reaches offset or past it. If s
 // has none, the place's size is 0 and its nextOffset where s ends.
 func (l *Log) locate(s *segment, limit int64, file io.ReaderAt, segmentBytes, offset int64) (at int64, first place, err error) {
-	from, last := l.floor(s, func(t tables) (int64, int64, error) { return t.floor(offset - s.baseOffset) })
+	from, last := l.place(s, offset)
 	for {
 		agrees := true // the batch at from is the one that the index says is there
 		first = place{nextOffset: s.baseOffset}
@@ -236,10 +239,25 @@ func (l *Log) floor(s *segment, look func(tables) (pos, last int64, err error)) 
 	return pos, last
 }
 
+// place is floor for an offset. At the end of a log that was just opened, what is
+// before is not looked at.
+func (l *Log) place(s *segment, offset int64) (pos, last int64) {
+	x := s.index.Load()
+	if x == nil || x.from.Load() == 0 || offset < x.fromOffset {
+		return l.floor(s, func(t tables) (int64, int64, error) { return t.floor(offset - s.baseOffset) })
+	}
+	from := x.from.Load()
+	if pos, last, err := x.tables().floor(offset - s.baseOffset); err == nil && last >= 0 {
+		return pos, last
+	}
+	return from, -1
+}
+
 // indexes returns the indexes of s; done must follow. When they cannot be used,
 // it returns empty ones that rule nothing out.
 func (l *Log) indexes(s *segment) (t tables, done func()) {
 	if x := s.index.Load(); x != nil {
+		l.fillIndex(s, x)
 		return x.tables(), func() {}
 	}
 	if l.haveIndexes(s) {
