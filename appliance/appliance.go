@@ -115,6 +115,7 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		Durability:        durability,
 		SyncInterval:      cfg.Data.SyncInterval,
 		DataBudget:        budget(cfg.Data.Budget),
+		DataReserve:       cfg.Data.Reserve,
 		BrokerID:          brokerID,
 		Advertise:         advertise,
 		AutoCreateTopics:  cfg.Kafka.AutoCreateTopics,

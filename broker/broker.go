@@ -33,6 +33,7 @@ type Config struct {
 	Durability   commitlog.Policy
 	SyncInterval time.Duration // between syncs under commitlog.Interval
 	DataBudget   int64         // bytes of all topics; commitlog.BudgetAuto; 0 is no limit
+	DataReserve  int64         // bytes kept for what must be written on a full disk
 
 	BrokerID          int32
 	Advertise         string // host:port that clients are told; "" for the listener's
@@ -70,7 +71,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
 		FS: disk.OS{}, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
-		Budget: cfg.DataBudget, Log: log, Registerer: reg,
+		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return nil, err

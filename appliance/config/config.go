@@ -34,6 +34,7 @@ type Data struct {
 	Durability   string        // data.durability: one of the Durability… constants
 	SyncInterval time.Duration // data.syncInterval: used by DurabilityInterval only
 	Budget       int64         // data.budget, bytes of all topics together; BudgetAuto or BudgetNone
+	Reserve      int64         // data.reserve, bytes
 }
 
 // The values of Data.Budget that are no number of bytes.
@@ -105,6 +106,7 @@ func Default() Config {
 			Durability:   DurabilitySync,
 			SyncInterval: time.Second,
 			Budget:       BudgetAuto,
+			Reserve:      4 << 20,
 		},
 		Kafka: Kafka{
 			Listen:            "127.0.0.1:9092",

@@ -28,6 +28,8 @@ var keys = []key{
 		"longest time between syncs with data.durability interval"),
 	entry("data.budget", size(1<<20, 1<<60, word[int64]{"auto", BudgetAuto}, word[int64]{"none", BudgetNone}), func(c *Config) *int64 { return &c.Data.Budget },
 		"bytes that all topics may hold together; auto: nine tenths of what is free at the start or theirs already"),
+	entry("data.reserve", size(0, 64<<20), func(c *Config) *int64 { return &c.Data.Reserve },
+		"bytes set aside for what must be written when the disk is full; 0 sets none aside"),
 
 	entry("kafka.listen", listenAddress(), func(c *Config) *string { return &c.Kafka.Listen },
 		"address for Kafka clients"),

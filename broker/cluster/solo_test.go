@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/headwater/headwater/broker/topic"
@@ -21,6 +22,7 @@ type memStore struct {
 	aside  []byte
 	failAt int // the number of the save that fails, counted from 1; 0: none
 	saves  int
+	full   bool // every save fails for want of space
 }
 
 var errCut = errors.New("power cut")
@@ -30,6 +32,9 @@ func (m *memStore) Load() ([]byte, error) { return m.doc, nil }
 func (m *memStore) Save(doc []byte) error {
 	if m.saves++; m.saves == m.failAt {
 		return errCut
+	}
+	if m.full {
+		return fmt.Errorf("write: %w", syscall.ENOSPC)
 	}
 	m.doc = doc
 	return nil
@@ -275,5 +280,24 @@ func TestSoloDelete(t *testing.T) {
 func TestSoloDeleteUnknown(t *testing.T) {
 	if err := startSolo(t, &memStore{}, newMemHost()).DeleteTopic(t.Context(), "x"); !errors.Is(err, ErrUnknownTopic) {
 		t.Errorf("got %v, want %v", err, ErrUnknownTopic)
+	}
+}
+
+// A box starts on a disk that is too full for the list of topics, and leads all it
+// has in a later epoch than before.
+func TestSoloStartsOnFullDisk(t *testing.T) {
+	store, host := &memStore{}, newMemHost()
+	before := startSolo(t, store, host)
+	if _, err := before.CreateTopic(t.Context(), NewTopic{Name: "press", Partitions: 1, ReplicationFactor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	was := host.led["press-0"]
+	store.full = true
+	after := startSolo(t, store, host)
+	if got := names(after.Snapshot()); len(got) != 1 || host.led["press-0"] <= was {
+		t.Errorf("topics %v, led in epoch %d after %d", got, host.led["press-0"], was)
+	}
+	if _, err := after.CreateTopic(t.Context(), NewTopic{Name: "more", Partitions: 1, ReplicationFactor: 1}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a topic on a full disk: %v, want ENOSPC", err)
 	}
 }

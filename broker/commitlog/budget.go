@@ -47,6 +47,7 @@ const refusalHolds = 100 * time.Millisecond
 // Lock order: mu comes before every lock of a Log.
 type budget struct {
 	limit   atomic.Int64 // bytes; math.MaxInt64 is no limit
+	reserve *reserveFS
 	used    atomic.Int64 // bytes of the open logs' batches, and of appends under way
 	freed   atomic.Int64 // bytes of segments that were removed, since the start
 	logs    func() []*Log
@@ -60,8 +61,8 @@ type budget struct {
 	drops       burst      // of segments
 }
 
-func newBudget(limit int64, logs func() []*Log, m *metrics, log *slog.Logger) *budget {
-	b := &budget{logs: logs, metrics: m, log: log}
+func newBudget(limit int64, reserve *reserveFS, logs func() []*Log, m *metrics, log *slog.Logger) *budget {
+	b := &budget{reserve: reserve, logs: logs, metrics: m, log: log}
 	if limit <= 0 {
 		limit = math.MaxInt64
 	}
@@ -73,10 +74,14 @@ func newBudget(limit int64, logs func() []*Log, m *metrics, log *slog.Logger) *b
 // admit takes n bytes of the budget, for which old segments go when they must. It
 // returns an error that wraps ErrFull, and takes nothing, when too few may.
 func (b *budget) admit(n int64) error {
-	if used := b.used.Add(n); used <= b.limit.Load() {
+	if used := b.used.Add(n); used <= b.limit.Load() && !b.reserve.given.Load() {
 		return nil
 	}
 	err := b.makeRoom(n, byBudget, func() int64 { return b.used.Load() - b.limit.Load() })
+	if err == nil && b.reserve.given.Load() && !b.regain(n) {
+		b.used.Add(-n)
+		return fmt.Errorf("%w: the disk is full, and what is free is kept for the box itself (data.reserve)", ErrFull)
+	}
 	if err != nil {
 		b.used.Add(-n)
 		err = fmt.Errorf("%w: the budget of %d bytes for all topics (data.budget) is used up, and too little of it may be dropped (headwater.full)", ErrFull, b.limit.Load())
@@ -89,6 +94,21 @@ func (b *budget) admit(n int64) error {
 func (b *budget) relieve(n int64) bool {
 	before := b.freed.Load()
 	return b.makeRoom(n, byFullDisk, func() int64 { return n - (b.freed.Load() - before) }) == nil
+}
+
+// regain makes the reserve that was given again, for which old segments go when
+// they must, and reports whether it is there.
+func (b *budget) regain(n int64) bool {
+	if b.reserve.keep() {
+		return true
+	}
+	before := b.freed.Load()
+	return b.makeRoom(n, byFullDisk, func() int64 {
+		if missing, err := b.reserve.missing(); err == nil {
+			return missing
+		}
+		return n + b.reserve.size - (b.freed.Load() - before)
+	}) == nil && b.reserve.keep()
 }
 
 // makeRoom drops the oldest segments, of whatever log, until need says 0 or less.
@@ -283,7 +303,10 @@ func (b *budget) forget(l *Log) { b.used.Add(-l.Size()) }
 
 // Tidy does what is due now and then, and never at once: it is called every half
 // minute or so, by one goroutine.
-func (d *Dir) Tidy() { d.budget.tell() }
+func (d *Dir) Tidy() {
+	d.reserve.keep()
+	d.budget.tell()
+}
 
 // startBudget settles BudgetAuto, once the logs are open.
 func (d *Dir) startBudget() {

@@ -37,6 +37,7 @@ type Dir struct {
 	metrics    *metrics
 	budget     *budget
 	autoBudget bool
+	reserve    *reserveFS
 
 	// admin lets one log be opened, deleted or closed at a time, and is held across
 	// the disk operations of that.
@@ -60,11 +61,14 @@ type Dir struct {
 // opens no log. Nothing becomes durable until Run runs.
 func OpenDir(path string, o Options) (_ *Dir, err error) {
 	o = o.withDefaults()
+	_, onDisk := o.FS.(disk.OS)
+	reserve := newReserveFS(o.FS, path, o.Reserve, o.Log)
+	o.FS = reserve
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{},
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
-	d.budget, d.autoBudget = newBudget(o.Budget, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
+	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
 			d.unlock()
@@ -74,7 +78,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	if err := mkdirDurably(d.fs, path); err != nil {
 		return nil, err
 	}
-	if _, ok := d.fs.(disk.OS); ok {
+	if onDisk {
 		if d.lock, err = disk.Lock(path); err != nil {
 			return nil, err
 		}
@@ -171,7 +175,8 @@ func (d *Dir) unlock() error {
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
 
-// FS is the file system that the directory is on.
+// FS is the file system that the directory is on. What is written through it may
+// have the reserve.
 func (d *Dir) FS() disk.FS { return d.fs }
 
 // ClusterID is the cluster that the data belongs to.

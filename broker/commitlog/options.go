@@ -80,6 +80,7 @@ type Options struct {
 	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
 	BrokerID   int32
 	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
+	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil keeps the metrics to ourselves
 }
