@@ -38,7 +38,7 @@ var houseMap = []room{
 	{"broker/wire", "", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/codec", "broker/record", "github.com/klauspost/compress github.com/pierrec/lz4/v4"},
 	{"broker/commitlog", "broker/record broker/disk", prometheus + " " + errgroup},
-	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec", ""},
+	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec broker/disk", ""},
 	{"broker/cluster", "broker/topic", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
 	{"broker/peer", "broker/wire", prometheus},

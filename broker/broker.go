@@ -118,12 +118,15 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	g, serving := errgroup.WithContext(failed)
 	g.Go(func() error { return b.server.Run(serving) })
 	g.Go(func() error { return b.partitions.RunRetention(serving, retentionEvery) })
+	g.Go(func() error { return b.partitions.RunProducers(serving) })
 	b.running.Store(true)
 	defer b.running.Store(false)
 
 	err = g.Wait()
 	stopCommitter()
-	return errors.Join(err, committer.Wait())
+	err = errors.Join(err, committer.Wait())
+	b.partitions.SaveProducers() // of what is synced, all of it
+	return err
 }
 
 // Ready is nil while the broker serves all of its partitions.
@@ -144,7 +147,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		AutoCreateTopics:  b.cfg.AutoCreateTopics,
 		DefaultPartitions: b.cfg.DefaultPartitions,
 		FetchBytes:        b.cfg.FetchBytes,
-	}, b.cluster, api.Hosted(b.partitions), b.log)
+	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections
 	limits.ProduceBytes = b.cfg.ProduceBytes

@@ -15,6 +15,7 @@ type partitionMetrics struct {
 	partitions *partition.Set
 
 	startOffset, endOffset, size, count, offline *prometheus.Desc
+	producers, producersDropped                  *prometheus.Desc
 }
 
 // registerPartitions adds the partitions' metrics to reg, which may be nil.
@@ -30,6 +31,9 @@ func registerPartitions(reg prometheus.Registerer, partitions *partition.Set) {
 		size:        prometheus.NewDesc("kafka_log_log_size", "Bytes of the partition's segments.", labels, nil),
 		count:       prometheus.NewDesc("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", nil, nil),
 		offline:     prometheus.NewDesc("kafka_server_replicamanager_offlinereplicacount", "Partitions that do not serve since their disk failed.", nil, nil),
+		producers:   prometheus.NewDesc("kafka_server_replicamanager_produceridcount", "Idempotent producers that are remembered, over all partitions.", nil, nil),
+		producersDropped: prometheus.NewDesc("headwater_producers_dropped_total",
+			"Idempotent producers that were forgotten: expired, or over the limit of a partition.", []string{"reason"}, nil),
 	})
 }
 
@@ -44,6 +48,11 @@ func (m *partitionMetrics) Collect(ch chan<- prometheus.Metric) {
 	all := m.partitions.All()
 	gauge(m.count, int64(len(all)))
 	gauge(m.offline, int64(len(m.partitions.Offline())))
+	producers := m.partitions.ProducerCounts()
+	gauge(m.producers, int64(producers.Known))
+	for reason, n := range map[string]int64{"expired": producers.Expired, "limit": producers.OverLimit} {
+		ch <- prometheus.MustNewConstMetric(m.producersDropped, prometheus.CounterValue, float64(n), reason)
+	}
 	for _, p := range all {
 		startOffset, highWatermark := p.Offsets()
 		gauge(m.startOffset, startOffset, p.Topic(), strconv.Itoa(int(p.Index())))

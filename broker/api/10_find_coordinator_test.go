@@ -22,7 +22,7 @@ func TestFindCoordinator(t *testing.T) {
 		}{
 			"group":       {"readers", 0, wire.None, 0},
 			"emptyGroup":  {"", 0, wire.InvalidGroupID, 0},
-			"transaction": {"writer", 1, wire.InvalidRequest, 1},
+			"transaction": {"writer", 1, wire.TransactionalIDAuthorization, 1},
 			"unknownType": {"x", 9, wire.InvalidRequest, 1},
 		} {
 			if version < tc.since {

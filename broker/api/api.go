@@ -55,6 +55,12 @@ type Partitions interface {
 	Get(topic string, index int32) (Partition, error)
 }
 
+// ProducerIDs hands out ids for idempotent producers, each once;
+// partition.ProducerIDs does.
+type ProducerIDs interface {
+	Next(ctx context.Context) (int64, error)
+}
+
 // Hosted makes Partitions of a partition.Set.
 func Hosted(set *partition.Set) Partitions { return hosted{set} }
 
@@ -74,13 +80,15 @@ type API struct {
 	table      []entry
 	cluster    cluster.Coordinator
 	partitions Partitions
+	producers  ProducerIDs
 	log        *slog.Logger
 
 	fetchBytes *semaphore.Weighted
 }
 
-// New returns an API over the cluster and the partitions of this broker.
-func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, log *slog.Logger) *API {
+// New returns an API over the cluster, the partitions of this broker and the ids
+// for its producers.
+func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, producers ProducerIDs, log *slog.Logger) *API {
 	if cfg.MaxRequestBytes == 0 {
 		cfg.MaxRequestBytes = DefaultMaxRequestBytes
 	}
@@ -89,6 +97,7 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, log
 		table:      table, // copied: handlers that named the variable would be an initialisation cycle
 		cluster:    coordinator,
 		partitions: partitions,
+		producers:  producers,
 		log:        log,
 		fetchBytes: semaphore.NewWeighted(cfg.FetchBytes),
 	}

@@ -56,6 +56,9 @@ var codes = []struct {
 
 	{partition.ErrUnknown, wire.UnknownTopicOrPartition},
 	{partition.ErrNotLeader, wire.NotLeaderOrFollower},
+	{partition.ErrOutOfOrderSequence, wire.OutOfOrderSequenceNumber},
+	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
+	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
 
 	{cluster.ErrUnknownTopic, wire.UnknownTopicOrPartition},
 	{cluster.ErrTopicExists, wire.TopicAlreadyExists},
@@ -65,7 +68,7 @@ var codes = []struct {
 	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
 
 	{errTooLarge, wire.MessageTooLarge},
-	{errTransactional, wire.InvalidRequest},
+	{errTransactional, wire.TransactionalIDAuthorization}, // fatal to every client; after another code librdkafka asks for ever
 	{errZstdTooEarly, wire.UnsupportedCompressionType},
 	{errRequiredAcks, wire.InvalidRequiredAcks},
 	{errTimedOut, wire.RequestTimedOut},

@@ -223,7 +223,19 @@ type box struct {
 	*memHost
 	api  *API
 	solo *cluster.Solo
+	ids  *memIDs
 	log  *bytes.Buffer
+}
+
+// memIDs counts, or fails.
+type memIDs struct {
+	next int64
+	fail error
+}
+
+func (m *memIDs) Next(context.Context) (int64, error) {
+	m.next++
+	return m.next - 1, m.fail
 }
 
 func newBox(t testing.TB, change ...func(*Config)) *box {
@@ -232,7 +244,7 @@ func newBox(t testing.TB, change ...func(*Config)) *box {
 	for _, c := range change {
 		c(&cfg)
 	}
-	b := &box{memHost: &memHost{partitions: map[string]*memPartition{}}, log: &bytes.Buffer{}}
+	b := &box{memHost: &memHost{partitions: map[string]*memPartition{}}, ids: &memIDs{}, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(b.log, nil))
 	b.solo = cluster.NewSolo(cluster.SoloConfig{
 		ClusterID: "box", Self: cluster.Broker{ID: 7, Host: "box.example", Port: 9092}, Defaults: topic.Defaults(), DefaultPartitions: 2, MaxPartitions: 40,
@@ -240,7 +252,7 @@ func newBox(t testing.TB, change ...func(*Config)) *box {
 	if err := b.solo.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.api = New(cfg, b.solo, b, log)
+	b.api = New(cfg, b.solo, b, b.ids, log)
 	return b
 }
 

@@ -30,6 +30,7 @@ var table = []entry{
 	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},         // 18_api_versions.go
 	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},       // 19_create_topics.go
 	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},       // 20_delete_topics.go
+	{wire.InitProducerID, 0, 4, false, on((*API).initProducerID)},   // 22_init_producer_id.go
 	{wire.DescribeConfigs, 0, 4, false, on((*API).describeConfigs)}, // 32_describe_configs.go
 }
 

@@ -33,6 +33,7 @@ type Partition struct {
 	name        string // "sensors-7", for errors and logs
 	log         *commitlog.Log
 	ackOnAppend bool // acknowledge what is written, before it is durable
+	producers   *producers
 
 	mu            sync.Mutex // guards all below
 	leaderEpoch   int32      // -1: not the leader
@@ -50,12 +51,13 @@ type waiter struct {
 
 // newPartition takes log over. What lies in it is readable: recovery has kept
 // only what is on stable storage.
-func newPartition(k key, log *commitlog.Log, ackOnAppend bool) *Partition {
+func newPartition(k key, log *commitlog.Log, ackOnAppend bool, producers *producers) *Partition {
 	p := &Partition{
 		key:           k,
 		name:          k.String(),
 		log:           log,
 		ackOnAppend:   ackOnAppend,
+		producers:     producers,
 		leaderEpoch:   -1,
 		highWatermark: log.DurableEnd(),
 		watchers:      map[chan<- struct{}]int{},
@@ -85,18 +87,23 @@ func (p *Partition) lead(leaderEpoch int32) {
 }
 
 // Append puts b, a valid batch, at the end of the log and stamps it. It returns
-// the offsets of b's first record and of the one that will follow b. The bytes
-// may not be durable yet: Await tells when.
+// the offsets of b's first record and of the one that will follow b. A batch that
+// an idempotent producer sent before is not appended again: the offsets are those
+// that it has. The bytes may not be durable yet: Await tells when.
 func (p *Partition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {
 	epoch := p.LeaderEpoch()
 	if epoch < 0 {
 		return 0, 0, fmt.Errorf("%s: %w", p.name, ErrNotLeader)
 	}
-	baseOffset, err = p.log.Append(b, epoch)
+	if b.ProducerID() >= 0 {
+		baseOffset, nextOffset, err = p.producers.append(b, epoch)
+	} else if baseOffset, err = p.log.Append(b, epoch); err == nil {
+		p.producers.appended(b)
+		nextOffset = b.NextOffset()
+	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", p.name, err)
 	}
-	nextOffset = b.NextOffset()
 	if durableEnd := p.log.DurableEnd(); durableEnd >= nextOffset { // no sync to wait for
 		p.durable(durableEnd, nil)
 	}
@@ -201,6 +208,7 @@ func (p *Partition) close(reason error) {
 	p.leaderEpoch = -1
 	p.mu.Unlock()
 	p.durable(0, reason)
+	p.producers.close()
 }
 
 // Err is why the partition is offline, nil while it serves.

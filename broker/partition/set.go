@@ -43,6 +43,8 @@ func parseKey(name string) (key, bool) {
 type Set struct {
 	dir         *commitlog.Dir
 	ackOnAppend bool
+	limits      ProducerLimits
+	dropped     droppedProducers
 	log         *slog.Logger
 
 	mu         sync.RWMutex // guards all below
@@ -53,7 +55,10 @@ type Set struct {
 // NewSet returns an empty set over dir. With ackOnAppend an append is
 // acknowledged when it is written, before it is durable.
 func NewSet(dir *commitlog.Dir, ackOnAppend bool, log *slog.Logger) *Set {
-	return &Set{dir: dir, ackOnAppend: ackOnAppend, log: log, partitions: map[key]*Partition{}, unopened: map[key]error{}}
+	return &Set{
+		dir: dir, ackOnAppend: ackOnAppend, limits: DefaultProducerLimits(), log: log,
+		partitions: map[key]*Partition{}, unopened: map[key]error{},
+	}
 }
 
 // Get finds a partition. One that could not be opened returns why.
@@ -107,6 +112,10 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 	if err == nil {
 		lastEpoch, err = log.LastEpoch()
 	}
+	producers := s.producersOf(k, log)
+	if err == nil {
+		err = producers.recover()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -114,7 +123,7 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 		return -1, err
 	}
 	delete(s.unopened, k)
-	s.partitions[k] = newPartition(k, log, s.ackOnAppend)
+	s.partitions[k] = newPartition(k, log, s.ackOnAppend, producers)
 	return lastEpoch, nil
 }
 

@@ -111,6 +111,26 @@ var shapes = map[int16]group{
 			bytesOf(4), // timeout
 		},
 	},
+	DeleteRecords: {
+		fields: []field{
+			array( // topics
+				str(),
+				array( // partitions
+					bytesOf(4),
+					bytesOf(8), // offset
+				),
+			),
+			bytesOf(4), // timeout
+		},
+	},
+	InitProducerID: {
+		fields: []field{
+			nullableStr(),       // transactional id
+			bytesOf(4),          // transaction timeout
+			bytesOf(8).since(3), // producer id
+			bytesOf(2).since(3), // producer epoch
+		},
+	},
 	DescribeConfigs: {
 		fields: []field{
 			array( // resources

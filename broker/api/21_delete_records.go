@@ -1,0 +1,65 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/partition"
+)
+
+// recordDeleter is a Partition that can give up its oldest records.
+type recordDeleter interface {
+	// DeleteBefore makes offset the log's start, or leaves the start that is
+	// later, and returns the start. An offset above the high watermark is
+	// commitlog.ErrOffsetOutOfRange.
+	DeleteBefore(offset int64) (logStartOffset int64, err error)
+}
+
+// toHighWatermark is the offset that asks for all records to go.
+const toHighWatermark = -1
+
+// deleteRecords moves the start of each partition's log up to the offset that the
+// request names. A partition's failure is that partition's error code.
+func (a *API) deleteRecords(_ context.Context, req *kmsg.DeleteRecordsRequest) kmsg.Response {
+	resp := kmsg.NewPtrDeleteRecordsResponse()
+	for _, t := range req.Topics {
+		topic := kmsg.NewDeleteRecordsResponseTopic()
+		topic.Topic = t.Topic
+		for _, part := range t.Partitions {
+			out := kmsg.NewDeleteRecordsResponseTopicPartition()
+			out.Partition = part.Partition
+			start, err := a.deleteBefore(t.Topic, part.Partition, part.Offset)
+			if err != nil {
+				start = -1
+			}
+			out.LowWatermark, out.ErrorCode = start, int16(a.code(err))
+			topic.Partitions = append(topic.Partitions, out)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
+}
+
+func (a *API) deleteBefore(topic string, index int32, offset int64) (logStartOffset int64, err error) {
+	p, err := a.partitions.Get(topic, index)
+	if err != nil {
+		return -1, err
+	}
+	d, ok := p.(recordDeleter)
+	if !ok {
+		return -1, fmt.Errorf("%w: the records of %.60s-%d cannot be deleted", errInvalidRequest, topic, index)
+	}
+	if p.LeaderEpoch() < 0 {
+		return -1, fmt.Errorf("%.60s-%d: %w", topic, index, partition.ErrNotLeader)
+	}
+	if offset == toHighWatermark {
+		_, offset = p.Offsets()
+	}
+	if offset < 0 {
+		return -1, fmt.Errorf("%w: %d", commitlog.ErrOffsetOutOfRange, offset)
+	}
+	return d.DeleteBefore(offset)
+}
