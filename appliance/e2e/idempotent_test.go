@@ -17,16 +17,23 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// killRoundsText is HEADWATER_KILL_ROUNDS. It is taken out of the environment
+// before any process starts: headwater refuses variables that are no settings.
+var killRoundsText = func() string {
+	const name = "HEADWATER_KILL_ROUNDS"
+	defer os.Unsetenv(name)
+	return os.Getenv(name)
+}()
+
 // rounds is how often TestKill kills the process: HEADWATER_KILL_ROUNDS, or few.
 func rounds(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("HEADWATER_KILL_ROUNDS")
-	if text == "" {
+	if killRoundsText == "" {
 		return 5
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(killRoundsText)
 	if err != nil || n < 1 {
-		t.Fatalf("HEADWATER_KILL_ROUNDS is %q, want a number of 1 or more", text)
+		t.Fatalf("HEADWATER_KILL_ROUNDS is %q, want a number of 1 or more", killRoundsText)
 	}
 	return n
 }
