@@ -201,9 +201,8 @@ func (b *budget) drop(c candidate, why dropReason) {
 
 // burst is a run of events with no long pause between two.
 type burst struct {
-	last, told              time.Time
-	events, bytes, segments int64
-	records                 int64
+	last, told             time.Time
+	events, bytes, records int64
 }
 
 const (
