@@ -25,19 +25,6 @@ var killRoundsText = func() string {
 	return os.Getenv(name)
 }()
 
-// rounds is how often TestKill kills the process: HEADWATER_KILL_ROUNDS, or few.
-func rounds(t *testing.T) int {
-	t.Helper()
-	if killRoundsText == "" {
-		return 5
-	}
-	n, err := strconv.Atoi(killRoundsText)
-	if err != nil || n < 1 {
-		t.Fatalf("HEADWATER_KILL_ROUNDS is %q, want a number of 1 or more", killRoundsText)
-	}
-	return n
-}
-
 // Killed again and again while idempotent producers, of franz-go and librdkafka,
 // and a plain one are at work, the process loses nothing that it acked, and has
 // what the idempotent ones sent once, in the order in which they sent it.
@@ -52,7 +39,7 @@ func TestKill(t *testing.T) {
 	watchers := map[string]*watcher{"once": watch(t, p.Kafka, "once"), "kcat": watch(t, p.Kafka, "kcat")}
 
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range rounds(t) {
+	for range rounds(t, "HEADWATER_KILL_ROUNDS", 5) {
 		plain.acks.awaitMore(t, p, 20+rng.Int64N(200), "acks without idempotence")
 		idempotent.acks.awaitMore(t, p, 20+rng.Int64N(500), "acks with idempotence")
 		watchers["kcat"].sights.awaitMore(t, p, 20+rng.Int64N(500), "records of kcat")

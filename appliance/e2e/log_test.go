@@ -115,18 +115,31 @@ func offsets(ctx context.Context, cl *kgo.Client, topic string, at int64) (map[i
 // offsets that are missing or come twice.
 func readAll(t *testing.T, address, topic string) []stored {
 	t.Helper()
+	return readFrom(t, address, topic, nil)
+}
+
+// readFrom is readAll from an offset of each partition on. A partition that is
+// not in from is read from its beginning; one that ends before is not read.
+func readFrom(t *testing.T, address, topic string, from map[int32]int64) []stored {
+	t.Helper()
 	ctx := within(t, patience)
-	cl := client(t, address, kgo.ConsumeTopics(topic), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	asks := client(t, address)
+	defer asks.Close()
+	next, err := offsets(ctx, asks, topic, -2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := offsets(ctx, asks, topic, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := map[int32]kgo.Offset{}
+	for partition := range next {
+		next[partition] = min(max(next[partition], from[partition]), end[partition])
+		starts[partition] = kgo.NewOffset().At(next[partition])
+	}
+	cl := client(t, address, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchMaxWait(100*time.Millisecond))
 	defer cl.Close()
-	first, err := offsets(ctx, cl, topic, -2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	end, err := offsets(ctx, cl, topic, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := maps.Clone(first)
 	var all []stored
 	for !maps.Equal(next, end) {
 		fetches := cl.PollFetches(ctx)

@@ -41,13 +41,23 @@ func buildAndRun(m *testing.M) int {
 }
 
 // start starts a headwater on an empty data directory, and kills it when the test
-// ends. A test that failed shows what the process wrote.
+// ends.
 func start(t *testing.T) *process.Process {
 	t.Helper()
-	p, err := process.New(headwater, t.TempDir())
+	p := prepare(t, t.TempDir())
+	restart(t, p)
+	return p
+}
+
+// prepare returns a headwater that is not started, and kills it when the test
+// ends. A test that failed shows what the process wrote.
+func prepare(t *testing.T, dataDir string, env ...string) *process.Process {
+	t.Helper()
+	p, err := process.New(headwater, dataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.Env = env
 	t.Cleanup(func() {
 		if err := p.Kill(); err != nil {
 			t.Errorf("kill: %v", err)
@@ -61,7 +71,6 @@ func start(t *testing.T) *process.Process {
 			t.Logf("the process wrote:\n%s", lastLines(p.Log(), 60))
 		}
 	})
-	restart(t, p)
 	return p
 }
 

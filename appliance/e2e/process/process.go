@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -67,7 +69,7 @@ func (p *Process) Start(ctx context.Context) error {
 // StartOnly starts the process.
 func (p *Process) StartOnly() error {
 	cmd := exec.Command(p.binary, "serve")
-	cmd.Env = append(os.Environ(),
+	cmd.Env = append(environ(),
 		"HEADWATER_DATA_DIR="+p.DataDir,
 		"HEADWATER_KAFKA_LISTEN="+p.Kafka,
 		"HEADWATER_NATS_LISTEN="+p.NATS,
@@ -190,4 +192,10 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return string(o.first) + string(o.last)
+}
+
+// environ is this process's environment without what is meant for tests or for
+// another headwater: a variable that is no setting's would be refused.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HEADWATER_") })
 }
