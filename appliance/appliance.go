@@ -114,6 +114,8 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		DataDir:           cfg.Data.Dir,
 		Durability:        durability,
 		SyncInterval:      cfg.Data.SyncInterval,
+		DataBudget:        budget(cfg.Data.Budget),
+		DataReserve:       cfg.Data.Reserve,
 		BrokerID:          brokerID,
 		Advertise:         advertise,
 		AutoCreateTopics:  cfg.Kafka.AutoCreateTopics,
@@ -124,6 +126,17 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		ProduceBytes:      memory.produce,
 		FetchBytes:        memory.fetch,
 	}, nil
+}
+
+// budget is data.budget as the log takes it.
+func budget(bytes int64) int64 {
+	switch bytes {
+	case config.BudgetAuto:
+		return commitlog.BudgetAuto
+	case config.BudgetNone:
+		return 0
+	}
+	return bytes
 }
 
 // brokerID is that of a box that belongs to no cluster.
@@ -141,7 +154,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge
 	}
-	out.Permanent = permanent
+	out.Permanent, out.Full = permanent, full
 	return out
 }
 
@@ -150,6 +163,9 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 func permanent(err error) bool {
 	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
 }
+
+// full tells that the broker has no room.
+func full(err error) bool { return errors.Is(err, commitlog.ErrFull) }
 
 // dataProblem makes a sentence about data.dir of errors that the setting caused.
 func dataProblem(dir string, err error) error {

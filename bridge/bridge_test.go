@@ -288,6 +288,9 @@ func TestOverlappingRules(t *testing.T) {
 	if want := []string{"first telemetry.d1.alarm", "second telemetry.d1.temp", "third x"}; !slices.Equal(got, want) {
 		t.Errorf("stored %q, want %q", got, want)
 	}
+	if taken, refused := s.messages(t), s.counted(t, "headwater_bridge_refused_total"); taken != 3 || refused != 0 {
+		t.Errorf("%d messages were counted and %d refused, want 3 and none", taken, refused)
+	}
 }
 
 // A device that wants its answer on a subject of ours does not have it stored.

@@ -24,6 +24,8 @@ type Config struct {
 	// Permanent tells an error of the broker that the same message would meet
 	// again, however often it is sent. Nil: none is.
 	Permanent func(error) bool
+	// Full tells that the broker has no room for a message. Nil: it always has.
+	Full func(error) bool
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
@@ -33,7 +35,7 @@ func DefaultConfig() Config {
 		Rules:           subject.DefaultRules(),
 		MaxPayload:      1 << 20,
 		MaxConnections:  1024,
-		MaxPendingBytes: 16 << 20,
+		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
 		MaxBatchBytes:   1<<20 + 12, // Kafka's max.message.bytes
 		StopTimeout:     10 * time.Second,
@@ -82,6 +84,7 @@ func (c Config) ingest() ingest.Config {
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
 		Permanent:     c.Permanent,
+		Full:          c.Full,
 	}
 }
 

@@ -32,6 +32,8 @@ type Config struct {
 	DataDir      string
 	Durability   commitlog.Policy
 	SyncInterval time.Duration // between syncs under commitlog.Interval
+	DataBudget   int64         // bytes of all topics; commitlog.BudgetAuto; 0 is no limit
+	DataReserve  int64         // bytes kept for what must be written on a full disk
 
 	BrokerID          int32
 	Advertise         string // host:port that clients are told; "" for the listener's
@@ -68,7 +70,8 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
-		FS: disk.OS{}, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID, Log: log, Registerer: reg,
+		FS: disk.OS{}, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
+		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return nil, err

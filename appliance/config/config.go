@@ -33,7 +33,15 @@ type Data struct {
 	Dir          string        // data.dir
 	Durability   string        // data.durability: one of the Durability… constants
 	SyncInterval time.Duration // data.syncInterval: used by DurabilityInterval only
+	Budget       int64         // data.budget, bytes of all topics together; BudgetAuto or BudgetNone
+	Reserve      int64         // data.reserve, bytes
 }
+
+// The values of Data.Budget that are no number of bytes.
+const (
+	BudgetAuto int64 = -1 // nine tenths of what is free at the start, or ours already
+	BudgetNone int64 = 0
+)
 
 // What data.durability can be: when an acknowledged record has been synced.
 const (
@@ -97,6 +105,8 @@ func Default() Config {
 			Dir:          "/var/lib/headwater",
 			Durability:   DurabilitySync,
 			SyncInterval: time.Second,
+			Budget:       BudgetAuto,
+			Reserve:      4 << 20,
 		},
 		Kafka: Kafka{
 			Listen:            "127.0.0.1:9092",

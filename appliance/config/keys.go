@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/headwater/headwater/bridge/subject"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // key is one setting.
@@ -25,6 +26,10 @@ var keys = []key{
 		"when an acknowledged record is on flash: sync (before the acknowledgement), interval or os"),
 	entry("data.syncInterval", duration(time.Millisecond, time.Hour), func(c *Config) *time.Duration { return &c.Data.SyncInterval },
 		"longest time between syncs with data.durability interval"),
+	entry("data.budget", size(1<<20, 1<<60, word[int64]{"auto", BudgetAuto}, word[int64]{"none", BudgetNone}), func(c *Config) *int64 { return &c.Data.Budget },
+		"bytes that all topics may hold together; auto: nine tenths of what is free at the start or theirs already"),
+	entry("data.reserve", size(0, 64<<20), func(c *Config) *int64 { return &c.Data.Reserve },
+		"bytes set aside for what must be written when the disk is full; 0 sets none aside"),
 
 	entry("kafka.listen", listenAddress(), func(c *Config) *string { return &c.Kafka.Listen },
 		"address for Kafka clients"),
@@ -49,6 +54,8 @@ var keys = []key{
 		"segments last appended to longer ago go; -1 keeps them"),
 	entry("topics.maxMessageBytes", size(1<<10, 64<<20), func(c *Config) *int64 { return &c.Topics.MaxMessageBytes },
 		"largest record batch that is taken"),
+	entry("topics.full", fullPolicy(), func(c *Config) *topic.FullPolicy { return &c.Topics.Full },
+		"when the box has no room: drop-oldest lets old segments go, reject refuses records"),
 
 	entry("nats.listen", listenAddress(), func(c *Config) *string { return &c.NATS.Listen },
 		"address for devices that speak NATS"),

@@ -126,6 +126,20 @@ func withWords[T ~int64](parse func(string) (T, error), format func(T) string, l
 	}
 }
 
+// fullPolicy is a topic.FullPolicy.
+func fullPolicy() kind[topic.FullPolicy] {
+	words := oneOf(topic.DropOldest.String(), topic.Reject.String())
+	return kind[topic.FullPolicy]{
+		parse: func(s string) (topic.FullPolicy, error) {
+			if _, err := words.parse(s); err != nil {
+				return 0, err
+			}
+			return topic.ParseFullPolicy(s)
+		},
+		format: topic.FullPolicy.String,
+	}
+}
+
 // keep is how Kafka's users say that nothing is to be removed.
 var (
 	keepBytes = word[int64]{"-1", -1}

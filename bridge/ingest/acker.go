@@ -182,7 +182,7 @@ func (a *acker) succeed(b *batch) {
 }
 
 func (a *acker) fail(b *batch) {
-	why := reasonOf(b.err, a.in.cfg.Permanent)
+	why := a.in.cfg.reasonOf(b.err)
 	a.answer = appendError(a.answer[:0], b.gather.stream, why, b.err.Error())
 	start := int32(0)
 	for _, k := range b.acks {

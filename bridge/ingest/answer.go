@@ -16,9 +16,11 @@ const (
 	headersTooLarge
 	tooLarge
 	bufferFull
+	behind
 	noRoom
 	topicRefused
 	neverStored
+	storageFull
 	storeFailed
 	stopped
 	unconfirmed
@@ -39,21 +41,25 @@ var refusals = [reasons]struct {
 	headersTooLarge: {"headers_too_large", 400, 10097, "header size exceeds maximum allowed of 64k or 256 values"},
 	tooLarge:        {"too_large", 400, 10054, "message size exceeds maximum allowed"},
 	bufferFull:      {"buffer_full", 503, 10023, "insufficient resources: the buffer is full"},
+	behind:          {"behind", 503, 10023, "insufficient resources: messages come faster than they can be taken"},
 	noRoom:          {"no_room", 503, 10023, "insufficient resources: too many topics at once"},
 	topicRefused:    {"topic_unavailable", 503, 10008, "topic temporarily unavailable"},
 	neverStored:     {"never_stored", 400, 10003, "bad request"},
+	storageFull:     {"storage_full", 503, 10047, "insufficient storage resources available"},
 	storeFailed:     {"store_failed", 503, 10077, "store failed"},
 	stopped:         {"stopping", 503, 10008, "temporarily unavailable: stopping"},
 	unconfirmed:     {"unconfirmed", 503, 10077, "store failed"},
 }
 
 // reasonOf is why a batch failed.
-func reasonOf(err error, permanent func(error) bool) reason {
+func (c Config) reasonOf(err error) reason {
 	switch {
 	case errors.Is(err, ErrUnconfirmed):
 		return unconfirmed
-	case permanent(err):
+	case c.Permanent(err):
 		return neverStored
+	case c.Full(err):
+		return storageFull
 	}
 	return storeFailed
 }

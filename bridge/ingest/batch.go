@@ -9,6 +9,7 @@ import (
 const (
 	batchOverhead = 512 // what a batch costs beside its records and replies, roughly
 	ackOverhead   = 32  // what waiting for an answer costs beside the reply subject
+	grownBatches  = 32  // open batches that get their room beforehand, which BufferBytes does not count
 )
 
 // charge is what a message whose record takes size bytes costs of BufferBytes,
@@ -100,6 +101,7 @@ type gather struct {
 	inFlight  int    // batches that are sealed but not completed
 	hurrying  bool   // stands in Ingest.hurry
 	failing   bool   // the last batch failed, and that was logged
+	lastBytes int    // the size of the last batch; the next is likely to be like it
 
 	next, prev *gather // in openList
 }
@@ -112,6 +114,9 @@ func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hu
 func (in *Ingest) openBatch(g *gather) {
 	b := in.batches.Get().(*batch)
 	b.gather, b.opened, b.bytes = g, time.Now(), batchOverhead
+	if in.open.len < grownBatches {
+		b.builder.Grow(g.lastBytes)
+	}
 	in.buffered += batchOverhead
 	g.batch = b
 	if in.open.push(g) {
@@ -122,7 +127,7 @@ func (in *Ingest) openBatch(g *gather) {
 // seal closes g's open batch and queues it for the sender.
 func (in *Ingest) seal(g *gather) {
 	b := g.batch
-	g.batch = nil
+	g.batch, g.lastBytes = nil, b.builder.Len()
 	g.inFlight++
 	in.open.remove(g)
 	in.ready = append(in.ready, b)
@@ -145,7 +150,10 @@ func (in *Ingest) sealAll() {
 }
 
 // openList holds the gathers with an open batch, the one opened first in front.
-type openList struct{ front, back *gather }
+type openList struct {
+	front, back *gather
+	len         int
+}
 
 // push reports whether g is now the front.
 func (l *openList) push(g *gather) bool {
@@ -156,6 +164,7 @@ func (l *openList) push(g *gather) bool {
 		l.front = g
 	}
 	l.back = g
+	l.len++
 	return l.front == g
 }
 
@@ -171,4 +180,5 @@ func (l *openList) remove(g *gather) {
 		l.back = g.prev
 	}
 	g.next, g.prev = nil, nil
+	l.len--
 }

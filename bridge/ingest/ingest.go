@@ -48,11 +48,12 @@ type Publisher interface {
 
 // Message is what a device sent. Its bytes are only valid during Take.
 type Message struct {
-	Rule    int    // the rule whose subscription brought the message
-	Subject []byte //
+	Rule    int // the rule whose subscription brought the message
+	Subject []byte
 	Reply   []byte // where to answer; empty asks for no answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
+	Late    bool // the reader falls behind: it must not be held up by this one
 }
 
 // Config bounds the gathering. A field that is 0 has its default.
@@ -70,6 +71,10 @@ type Config struct {
 	// Permanent tells an error of the Appender that the same message would meet
 	// again, however often it is sent, from one that may pass. Nil: none is.
 	Permanent func(error) bool
+
+	// Full tells an error that says that there is no room to store anything. Nil:
+	// none does.
+	Full func(error) bool
 }
 
 func (c Config) withDefaults() Config {
@@ -84,6 +89,9 @@ func (c Config) withDefaults() Config {
 	def(&c.StopTimeout, 10*time.Second)
 	if c.Permanent == nil {
 		c.Permanent = func(error) bool { return false }
+	}
+	if c.Full == nil {
+		c.Full = func(error) bool { return false }
 	}
 	return c
 }
@@ -156,6 +164,10 @@ func (in *Ingest) bufferedBytes() float64 {
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if m.Late {
+		in.takeLate(m)
+		return
+	}
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
 	if in.scratch.route.Rule != m.Rule {
@@ -168,6 +180,20 @@ func (in *Ingest) Take(m *Message) {
 	if why != taken {
 		in.turnAway(m.Rule, m.Reply, why, err)
 	}
+}
+
+// takeLate lets a message go at the least cost.
+func (in *Ingest) takeLate(m *Message) {
+	err := in.table.Route(m.Subject, &in.scratch.route)
+	if in.scratch.route.Rule != m.Rule {
+		return
+	}
+	in.metrics.took(m)
+	why := behind
+	if err != nil {
+		why = unroutable
+	}
+	in.turnAway(m.Rule, m.Reply, why, err)
 }
 
 // admit puts a prepared message where it belongs, if there is room.

@@ -66,6 +66,30 @@ func TestBufferLimit(t *testing.T) {
 	})
 }
 
+// A late message is let go at once, and counted or refused like any other.
+func TestLateMessagesAreLetGo(t *testing.T) {
+	inBubble(t, Config{}, func(r *rig) {
+		r.warm()
+		for _, m := range []Message{
+			{Subject: []byte("telemetry.d1.temp"), Late: true},
+			{Subject: []byte("telemetry.d1.temp"), Late: true, Reply: []byte("reply.late")},
+			{Subject: []byte("telemetry.d1.temp"), Late: true, Rule: 1}, // somebody else's copy
+			{Subject: []byte("telemetry..temp"), Late: true, Reply: []byte("reply.bad")},
+			{Subject: []byte("telemetry.d1.temp"), Reply: []byte("reply.ok")},
+		} {
+			r.Take(&m)
+		}
+		r.idle()
+		if want := map[string]int{"reply.late": 10023, "reply.bad": 10003, "reply.ok": 0}; !maps.Equal(r.devices.errCodes(t), want) {
+			t.Errorf("answers %v, want %v", r.devices.errCodes(t), want)
+		}
+		dropped, refused := r.counted("headwater_bridge_dropped_total", "behind"), r.counted("headwater_bridge_refused_total", "behind")
+		if taken := r.counted("headwater_bridge_messages_total"); dropped != 1 || refused != 1 || taken != 5 { // with warm's
+			t.Errorf("dropped %d, refused %d of %d, want 1 and 1 of 5", dropped, refused, taken)
+		}
+	})
+}
+
 // A message that can never be stored is refused as such, alone: its neighbours
 // are stored. Without a reply it is dropped and counted.
 func TestBadMessagesHurtNobodyElse(t *testing.T) {
@@ -129,6 +153,8 @@ func TestLargestMessage(t *testing.T) {
 	})
 }
 
+var errNoRoom = errors.New("no room")
+
 // A batch that the log refuses is told to all of it, in JetStream's form, and
 // does not stop the next.
 func TestAppendFails(t *testing.T) {
@@ -142,13 +168,20 @@ func TestAppendFails(t *testing.T) {
 			errDisk, 10077, "store_failed",
 			`{"error":{"code":503,"err_code":10077,"description":"store failed: disk broke"},"stream":"telemetry-0","seq":0}`,
 		},
+		"full": {
+			fmt.Errorf("t-0: %w", errNoRoom), 10047, "storage_full",
+			`{"error":{"code":503,"err_code":10047,"description":"insufficient storage resources available: t-0: no room"},"stream":"telemetry-0","seq":0}`,
+		},
 		"for ever": {
 			fmt.Errorf("no such %w", errors.ErrUnsupported), 10003, "never_stored",
 			`{"error":{"code":400,"err_code":10003,"description":"bad request: no such unsupported operation"},"stream":"telemetry-0","seq":0}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Permanent: func(err error) bool { return errors.Is(err, errors.ErrUnsupported) }}
+			cfg := Config{
+				Permanent: func(err error) bool { return errors.Is(err, errors.ErrUnsupported) },
+				Full:      func(err error) bool { return errors.Is(err, errNoRoom) },
+			}
 			inBubble(t, cfg, func(r *rig) {
 				r.warm()
 				r.log.set(func() { r.log.fail = tc.err })
@@ -201,7 +234,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 		r.devices.publish = func(string) { <-stuck }
 		reply := strings.Repeat("r", 2000)
 		const n = 5000
-		for range n {
+		r.take("telemetry..temp", reply, "")
+		synctest.Wait() // for the acker to be stuck with it
+		for range n - 1 {
 			r.take("telemetry..temp", reply, "")
 		}
 		synctest.Wait()
@@ -229,6 +264,7 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		r.core("telemetry.d1.temp", "gathered")
 		r.take("telemetry.d1.temp", "reply.1", "gathered")
 		r.take("plant.a.x.y", "reply.2", "its topic is being asked for")
+		r.core("plant.b.x.y", "so is this one's")
 		var ended error
 		over := make(chan struct{})
 		go func() { ended = r.end(); close(over) }()
@@ -238,8 +274,8 @@ func TestStopFlushesAndAnswers(t *testing.T) {
 		}
 		close(asked)
 		synctest.Wait()
-		if got := len(r.log.all()); got != 2 {
-			t.Fatalf("%d batches were sent off, want 2", got)
+		if got := len(r.log.all()); got != 3 {
+			t.Fatalf("%d batches were sent off, want 3", got)
 		}
 		select {
 		case <-over:
@@ -285,8 +321,8 @@ func TestStopIsBounded(t *testing.T) {
 			t.Errorf("%d dropped messages were counted, want 1", got)
 		}
 		r.log.release()
-		if got := len(r.devices.all()); got != 2 {
-			t.Errorf("%d answers after the log's late word, want 2", got)
+		if len(r.acker.done) != 0 || len(r.devices.all()) != 2 {
+			t.Errorf("after the log's late word: %d batches to answer and %d answers, want 0 and 2", len(r.acker.done), len(r.devices.all()))
 		}
 	})
 }

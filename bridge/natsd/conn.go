@@ -26,6 +26,15 @@ type ConnConfig struct {
 	Dial       func() (net.Conn, error)
 	Subjects   []string // a subscription each; Message.Rule is the place in this list
 	MaxPayload int      // of a message with its headers, in bytes
+	MaxPending int64    // bytes that the server keeps for us before it throws us out
+
+	// Pending tells how many bytes the server keeps for a client. Nil: no message
+	// is ever late.
+	Pending func(client uint64) int64
+	// Sent tells how many messages the server had for a client that it has thrown
+	// out. Nil: what was lost is not counted.
+	Sent func(client uint64) (messages int64, ok bool)
+
 	Handler    Handler
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -41,6 +50,7 @@ type ConnConfig struct {
 type Conn struct {
 	cfg        ConnConfig
 	reconnects prometheus.Counter
+	lost       prometheus.Counter
 
 	mu           sync.Mutex // guards all below
 	current      *session   // nil while not subscribed
@@ -57,33 +67,40 @@ func NewConn(cfg ConnConfig) *Conn {
 			Name: "headwater_bridge_reconnects_total",
 			Help: "Times that the bridge lost its connection to the embedded nats-server, and with it the messages on their way.",
 		}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_bridge_lost_total",
+			Help: "Messages that were on their way to the bridge when it lost its connection to the embedded nats-server.",
+		}),
 	}
 	if cfg.Registerer != nil {
-		cfg.Registerer.MustRegister(c.reconnects)
+		cfg.Registerer.MustRegister(c.reconnects, c.lost)
 	}
 	return c
 }
 
 const (
-	firstRetry = 10 * time.Millisecond
+	firstRetry = time.Millisecond
 	lastRetry  = time.Second
 )
 
 // Run reads until ctx is done, and then returns nil, or until the server is gone.
 func (c *Conn) Run(ctx context.Context) error {
 	retry := firstRetry
+	var counting sync.WaitGroup
+	defer counting.Wait()
 	for {
-		subscribed, err := c.runOnce(ctx)
+		lost, err := c.runOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if errors.Is(err, errNoServer) {
 			return err
 		}
-		if subscribed {
+		if lost != nil {
 			retry = firstRetry
 			c.reconnects.Inc()
-			c.cfg.Log.Error("connection to the embedded nats-server lost; messages on their way are lost", "err", err)
+			counting.Go(func() { c.countLost(ctx, lost) })
+			c.cfg.Log.Error("connection to the embedded nats-server lost", "err", err)
 		} else {
 			c.cfg.Log.Warn("embedded nats-server not reached", "err", err, "retry", retry)
 		}
@@ -99,21 +116,50 @@ func (c *Conn) Run(ctx context.Context) error {
 // errNoServer is wrapped by errors about a server that has ended.
 var errNoServer = errors.New("embedded nats-server is gone")
 
-// runOnce runs one connection to its end, and tells whether it got so far as to
-// subscribe.
-func (c *Conn) runOnce(ctx context.Context) (subscribed bool, err error) {
+// runOnce runs one connection to its end. It returns the session that was lost if
+// that got so far as to subscribe.
+func (c *Conn) runOnce(ctx context.Context) (lost *session, err error) {
 	conn, err := c.cfg.Dial()
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errNoServer, err)
+		return nil, fmt.Errorf("%w: %w", errNoServer, err)
 	}
 	defer conn.Close()
 	s := newSession(conn, c.cfg)
 	defer c.set(nil)
 	err = s.run(ctx, c.subjects(), func() {
-		subscribed = true
+		lost = s
 		c.set(s)
 	})
-	return subscribed, err
+	return lost, err
+}
+
+// The server writes a connection's last figures down a moment after it has cut it.
+const (
+	countTries = 100
+	countPause = 10 * time.Millisecond
+)
+
+// countLost counts what the server had for a connection that has ended, and that
+// never came.
+func (c *Conn) countLost(ctx context.Context, s *session) {
+	if c.cfg.Sent == nil {
+		return
+	}
+	for range countTries {
+		if sent, ok := c.cfg.Sent(s.client); ok {
+			if lost := sent - s.taken; lost > 0 {
+				c.lost.Add(float64(lost))
+				c.cfg.Log.Error("messages lost with the connection to the embedded nats-server", "messages", lost)
+			}
+			return
+		}
+		select {
+		case <-time.After(countPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+	c.cfg.Log.Error("messages lost with the connection to the embedded nats-server; how many is not known")
 }
 
 func (c *Conn) subjects() []string {

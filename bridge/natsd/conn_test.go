@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // script is a Handler that writes down what it is called with.
@@ -24,7 +26,11 @@ type script struct {
 }
 
 func (h *script) Take(m *Message) {
-	h.note(fmt.Sprintf("%d %s %s %d", m.Rule, m.Subject, m.Reply, len(m.Payload)))
+	event := fmt.Sprintf("%d %s %s %d", m.Rule, m.Subject, m.Reply, len(m.Payload))
+	if m.Late {
+		event += " late"
+	}
+	h.note(event)
 }
 func (h *script) Idle() { h.note("idle") }
 
@@ -66,7 +72,7 @@ func (p *peer) expect(want string) {
 // hello is the server's side of the start.
 func (p *peer) hello(subjects ...string) {
 	p.t.Helper()
-	p.send("INFO {}\r\n")
+	p.send("INFO {\"client_id\":17}\r\n")
 	p.expect(connectLine)
 	for i, s := range subjects {
 		p.expect(fmt.Sprintf("SUB %s %d", s, i))
@@ -76,12 +82,12 @@ func (p *peer) hello(subjects ...string) {
 }
 
 // withPeer runs test against a Conn whose every connection comes out of peers.
-func withPeer(t *testing.T, test func(t *testing.T, c *Conn, h *script, peers <-chan *peer)) {
+func withPeer(t *testing.T, test func(t *testing.T, c *Conn, h *script, peers <-chan *peer), change ...func(*ConnConfig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := &script{}
 		peers := make(chan *peer, 10)
-		c := NewConn(ConnConfig{
+		cfg := ConnConfig{
 			Dial: func() (net.Conn, error) {
 				ours, theirs := net.Pipe()
 				peers <- &peer{theirs, t, bufio.NewReader(theirs)}
@@ -91,7 +97,11 @@ func withPeer(t *testing.T, test func(t *testing.T, c *Conn, h *script, peers <-
 			MaxPayload: 1 << 20,
 			Handler:    h,
 			Log:        slog.New(slog.DiscardHandler),
-		})
+		}
+		for _, f := range change {
+			f(&cfg)
+		}
+		c := NewConn(cfg)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.Run(ctx) }()
@@ -212,6 +222,9 @@ func TestReconnects(t *testing.T) {
 				if err := c.Publish([]byte("x"), nil); !errors.Is(err, ErrNotConnected) {
 					t.Errorf("publish without a connection: %v", err)
 				}
+				if err := c.Ready(); !errors.Is(err, ErrNotConnected) {
+					t.Errorf("ready without a connection: %v", err)
+				}
 				p = <-peers
 				p.hello("a.>", "b")
 				if err := c.Ready(); err != nil {
@@ -224,6 +237,68 @@ func TestReconnects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the server keeps nearly as much for us as it allows, messages are late.
+func TestLateMessages(t *testing.T) {
+	const limit = 8 << 20
+	var kept, asked int64
+	withPeer(t, func(t *testing.T, c *Conn, h *script, peers <-chan *peer) {
+		p := <-peers
+		p.hello("a.>", "b")
+		for _, kept = range []int64{limit / 8 * 7, limit/8*7 + 1, limit, 0} {
+			p.send(fmt.Sprintf("MSG a.x 0 %d\r\n%s\r\n", lookEvery, strings.Repeat("v", lookEvery)))
+			p.send("MSG b 1 0\r\n\r\n")
+		}
+		got := slices.DeleteFunc(h.all(), func(e string) bool { return e == "idle" || e[0] == '0' })
+		if want := []string{"1 b  0", "1 b  0 late", "1 b  0 late", "1 b  0"}; !slices.Equal(got, want) {
+			t.Errorf("the handler saw %q\nwant %q", got, want)
+		}
+		if asked != 4 {
+			t.Errorf("pending was asked %d times, want 4", asked)
+		}
+	}, func(cfg *ConnConfig) {
+		cfg.MaxPending = limit
+		cfg.Pending = func(client uint64) int64 {
+			asked++
+			if client != 17 {
+				t.Errorf("pending of client %d, want 17", client)
+			}
+			return kept
+		}
+	})
+}
+
+// What the server had for a connection that was cut, and that never came, is
+// counted.
+func TestLostMessagesAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	asked := 0
+	withPeer(t, func(t *testing.T, c *Conn, h *script, peers <-chan *peer) {
+		p := <-peers
+		p.hello("a.>", "b")
+		p.send("MSG b 1 0\r\n\r\nMSG b 1 0\r\n\r\nMSG b 1 0\r\n")
+		p.Close()
+		(<-peers).hello("a.>", "b")
+		time.Sleep(time.Second) // of the bubble's: the figures are late
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			got[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
+		}
+		if got["headwater_bridge_lost_total"] != 98 || got["headwater_bridge_reconnects_total"] != 1 {
+			t.Errorf("counted %v, want 98 lost with 1 connection", got)
+		}
+	}, func(cfg *ConnConfig) {
+		cfg.Registerer = reg
+		cfg.Sent = func(client uint64) (int64, bool) {
+			asked++
+			return 100, client == 17 && asked == 5
+		}
+	})
 }
 
 // A complaint about one message is no reason to part.
@@ -339,6 +414,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("INFO {}\r\nPONG\r\nMSG a 0 5\r\nhello\r\nPING\r\n"))
 	f.Add([]byte("INFO {}\r\n-ERR 'x'\r\n"))
 	f.Add([]byte("PING\r\n"))
+	f.Add([]byte("INFO {}\r\nMSG a 0 999999999\r\nhello\r\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		ours, theirs := net.Pipe()
 		s := newSession(ours, ConnConfig{MaxPayload: 1000, Subjects: []string{"a"}, Handler: &script{}, Log: slog.New(slog.DiscardHandler)})

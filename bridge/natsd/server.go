@@ -24,7 +24,7 @@ type ServerConfig struct {
 	Listen          string // host:port; port 0 takes any
 	MaxPayload      int32  // of a message with its headers; 1 MiB
 	MaxConnections  int    // of devices; 1,024
-	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 16 MiB
+	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
 }
 
 // Server is the embedded nats-server.
@@ -42,7 +42,7 @@ type Server struct {
 func Listen(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	def(&cfg.MaxPayload, 1<<20)
 	def(&cfg.MaxConnections, 1024)
-	def(&cfg.MaxPendingBytes, 16<<20)
+	def(&cfg.MaxPendingBytes, 32<<20)
 	held, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, err
@@ -95,6 +95,26 @@ func (s *Server) options() *server.Options {
 
 // Dial connects to the server in this process, from Start on.
 func (s *Server) Dial() (net.Conn, error) { return s.nats.InProcessConn() }
+
+// Pending is how many bytes the server keeps for a client that has not read them.
+// What is being written counts until all of that is read.
+func (s *Server) Pending(client uint64) int64 {
+	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client})
+	if err != nil || len(conns.Conns) == 0 {
+		return 0
+	}
+	return int64(conns.Conns[0].Pending)
+}
+
+// Sent is how many messages the server had for a client whose connection has
+// ended, while it remembers that.
+func (s *Server) Sent(client uint64) (messages int64, ok bool) {
+	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client, State: server.ConnClosed})
+	if err != nil || len(conns.Conns) == 0 {
+		return 0, false
+	}
+	return conns.Conns[0].OutMsgs, true
+}
 
 // Accept opens the server to devices. Between letting go of the port and taking
 // it again another process can be quicker; that is an error, like any other port

@@ -82,11 +82,22 @@ func TestAccept(t *testing.T) {
 	ln.Close()
 }
 
-// events is a Handler that hands on what it takes.
+// events is a Handler that hands on what it takes while there is room.
 type events struct{ taken chan string }
 
-func (e *events) Take(m *Message) { e.taken <- string(m.Subject) + " " + string(m.Payload) }
-func (e *events) Idle()           {}
+func (e *events) Take(m *Message) {
+	select {
+	case e.taken <- string(m.Subject) + " " + string(m.Payload):
+	default:
+	}
+}
+func (e *events) Idle() {}
+
+// stuck is a Handler that takes nothing until it is closed.
+type stuck chan struct{}
+
+func (s stuck) Take(*Message) { <-s }
+func (s stuck) Idle()         {}
 
 // A connection that the server cuts is made again; when the server ends, so does
 // Run.
@@ -105,20 +116,20 @@ func TestServerCutsConn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns, err := s.nats.Connz(nil)
-	if err != nil || len(conns.Conns) != 1 || conns.Conns[0].Name != "headwater-bridge" {
-		t.Fatalf("connections %+v, %v", conns, err)
-	}
-	if err := s.nats.DisconnectClientByID(conns.Conns[0].Cid); err != nil {
-		t.Fatal(err)
-	}
-	<-first.out.closed
-
 	nc, err := nats.Connect("nats://" + s.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
+	if err := nc.Publish("a.first", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-e.taken
+	if err := s.nats.DisconnectClientByID(first.client); err != nil {
+		t.Fatal(err)
+	}
+	<-first.out.closed
+
 	// Until the bridge is back nobody hears; each round is a round trip.
 	for heard := ""; heard == ""; {
 		if err := errors.Join(nc.Publish("a.x", []byte("v")), nc.Flush()); err != nil {
@@ -132,11 +143,56 @@ func TestServerCutsConn(t *testing.T) {
 		default:
 		}
 	}
-	for len(e.taken) > 0 {
-		<-e.taken
+	for {
+		if sent, ok := s.Sent(first.client); ok {
+			if sent != 1 {
+				t.Errorf("the server sent the first connection %d messages, want 1", sent)
+			}
+			break
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.Shutdown()
 	if err := <-ended; !errors.Is(err, errNoServer) {
 		t.Errorf("Run: %v", err)
 	}
+}
+
+// What a client does not read is pending.
+func TestPending(t *testing.T) {
+	s := listen(t)
+	if err := errors.Join(s.Start(), s.Accept()); err != nil {
+		t.Fatal(err)
+	}
+	handler := make(stuck)
+	c := NewConn(ConnConfig{Dial: s.Dial, Subjects: []string{"a.>"}, MaxPayload: 64 << 10, Handler: handler, Log: slog.New(slog.DiscardHandler)})
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(context.Background()) }()
+	<-c.Up()
+	ours, err := c.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect("nats://" + s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	const n, size = 100, 50_000
+	for range n {
+		if err := nc.Publish("a.x", make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Pending(ours.client); got < (n-5)*size || got > (n+1)*size {
+		t.Errorf("%d bytes are pending of %d", got, n*size)
+	}
+	close(handler)
+	s.Shutdown()
+	<-ended
 }

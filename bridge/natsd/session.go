@@ -2,6 +2,7 @@ package natsd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,11 @@ type session struct {
 	buf     []byte // read, from 0 to filled
 	filled  int
 
+	taken   int64 // messages
+	backlog backlog
+	pending func(client uint64) int64 // nil where nobody can tell
+	client  uint64                    // our number with the server
+
 	mu    sync.Mutex // guards below
 	pongs []func()   // called as the PONGs arrive, by the reader, first in front
 }
@@ -45,6 +51,8 @@ func newSession(conn net.Conn, cfg ConnConfig) *session {
 		handler: cfg.Handler,
 		log:     cfg.Log,
 		buf:     make([]byte, readBufferBytes),
+		backlog: backlog{limit: cfg.MaxPending},
+		pending: cfg.Pending,
 	}
 }
 
@@ -90,6 +98,13 @@ func (s *session) hello(subjects []string) error {
 		case err != nil:
 			return err
 		case op == opInfo:
+			var info struct {
+				Client uint64 `json:"client_id"`
+			}
+			if err := json.Unmarshal(s.parser.text, &info); err != nil {
+				return fmt.Errorf("%w: INFO: %w", ErrProtocol, err)
+			}
+			s.client = info.Client
 			s.consume(taken)
 			var lines strings.Builder
 			lines.WriteString(connectLine)
@@ -120,6 +135,9 @@ func (s *session) handleAll() error {
 			break
 		}
 		handled += taken
+		if s.pending != nil && s.backlog.due(taken) {
+			s.backlog.look(s.pending(s.client))
+		}
 		if err := s.handle(op); err != nil {
 			return err
 		}
@@ -149,6 +167,8 @@ func (s *session) fill() error {
 func (s *session) handle(op operation) error {
 	switch op {
 	case opMessage:
+		s.taken++
+		s.parser.message.Late = s.backlog.late
 		s.handler.Take(&s.parser.message)
 	case opPing:
 		return s.out.control("PONG")

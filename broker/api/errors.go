@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"syscall"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/codec"
@@ -49,6 +50,7 @@ var codes = []struct {
 
 	{commitlog.ErrOffsetOutOfRange, wire.OffsetOutOfRange},
 	{commitlog.ErrFull, wire.PolicyViolation}, // clients fail at once, and show the message
+	{syscall.ENOSPC, wire.PolicyViolation},    // to create or delete a topic takes room, too
 	{commitlog.ErrOffline, wire.KafkaStorageError},
 	{commitlog.ErrClosed, wire.NotLeaderOrFollower}, // the broker is stopping: clients ask who leads now
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -96,7 +97,11 @@ func (s *Solo) Start() error {
 	}
 	s.adopt(&state, hosted)
 	state.LeaderEpoch = max(state.LeaderEpoch, s.openAll(&state)) + 1
-	if err := state.save(s.store); err != nil {
+	if err := state.save(s.store); errors.Is(err, syscall.ENOSPC) {
+		// A box starts also on a full disk. Until something can be written, no record
+		// stands in the new epoch, and the next start finds the old one.
+		s.log.Error("list of topics not saved", "err", err)
+	} else if err != nil {
 		return err
 	}
 	s.state = state

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/headwater/headwater/broker/topic"
@@ -20,6 +22,7 @@ type memStore struct {
 	aside  []byte
 	failAt int // the number of the save that fails, counted from 1; 0: none
 	saves  int
+	full   bool // every save fails for want of space
 }
 
 var errCut = errors.New("power cut")
@@ -29,6 +32,9 @@ func (m *memStore) Load() ([]byte, error) { return m.doc, nil }
 func (m *memStore) Save(doc []byte) error {
 	if m.saves++; m.saves == m.failAt {
 		return errCut
+	}
+	if m.full {
+		return fmt.Errorf("write: %w", syscall.ENOSPC)
 	}
 	m.doc = doc
 	return nil
@@ -193,6 +199,9 @@ func TestSoloCutOff(t *testing.T) {
 							t.Errorf("%s came back with %d partitions, want 2", topic.Name, len(topic.Partitions))
 						}
 					}
+					if strings.Contains(string(store.doc), "deleting") {
+						t.Errorf("the list still has something to delete: %s", store.doc)
+					}
 					if len(host.disk) != after.Partitions() {
 						t.Errorf("topics %v, on disk %v", names(after), host.disk)
 					}
@@ -253,8 +262,42 @@ func TestSoloOpenFails(t *testing.T) {
 	}
 }
 
+// A deletion that is done leaves nothing behind in the list, which would grow.
+func TestSoloDelete(t *testing.T) {
+	store, host := &memStore{}, newMemHost()
+	s := startSolo(t, store, host)
+	if _, err := s.CreateTopic(t.Context(), NewTopic{Name: "old", Partitions: 2, ReplicationFactor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteTopic(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(store.doc), "deleting") || len(host.disk) != 0 || len(names(s.Snapshot())) != 0 {
+		t.Errorf("after the deletion: topics %v, on disk %v, list %s", names(s.Snapshot()), host.disk, store.doc)
+	}
+}
+
 func TestSoloDeleteUnknown(t *testing.T) {
 	if err := startSolo(t, &memStore{}, newMemHost()).DeleteTopic(t.Context(), "x"); !errors.Is(err, ErrUnknownTopic) {
 		t.Errorf("got %v, want %v", err, ErrUnknownTopic)
+	}
+}
+
+// A box starts on a disk that is too full for the list of topics, and leads all it
+// has in a later epoch than before.
+func TestSoloStartsOnFullDisk(t *testing.T) {
+	store, host := &memStore{}, newMemHost()
+	before := startSolo(t, store, host)
+	if _, err := before.CreateTopic(t.Context(), NewTopic{Name: "press", Partitions: 1, ReplicationFactor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	was := host.led["press-0"]
+	store.full = true
+	after := startSolo(t, store, host)
+	if got := names(after.Snapshot()); len(got) != 1 || host.led["press-0"] <= was {
+		t.Errorf("topics %v, led in epoch %d after %d", got, host.led["press-0"], was)
+	}
+	if _, err := after.CreateTopic(t.Context(), NewTopic{Name: "more", Partitions: 1, ReplicationFactor: 1}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a topic on a full disk: %v, want ENOSPC", err)
 	}
 }

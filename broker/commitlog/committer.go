@@ -143,10 +143,12 @@ func (c *committer) end() {
 // Run commits what is appended until ctx is done. Then appends are refused, what
 // was appended before is synced, and those who wait for it are told.
 func (d *Dir) Run(ctx context.Context) error {
+	d.startBudget()
 	var workers sync.WaitGroup
 	for range syncers {
 		workers.Go(d.committer.work)
 	}
+	workers.Go(func() { d.checkpointUntil(ctx) })
 	d.tickUntil(ctx)
 	d.committer.stopping.Store(true)
 	for _, l := range d.openLogs() {
@@ -194,8 +196,10 @@ func (l *Log) commit() {
 func (l *Log) syncAppended() {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	end := l.end.Load() // before the sync: what comes during it may not be covered
-	if l.closed.Load() || l.failure() != nil || l.durable.Load() >= end {
+	l.mu.Lock()
+	tail := l.tail // before the sync: what comes during it may not be covered
+	l.mu.Unlock()
+	if l.closed.Load() || l.failure() != nil || l.durable.Load() >= tail.offset {
 		return
 	}
 	l.metrics.appendsPerSync.Observe(float64(l.unsynced.Swap(0)))
@@ -203,7 +207,8 @@ func (l *Log) syncAppended() {
 		_ = l.fail("sync", err) // tell reports it
 		return
 	}
-	l.durable.Store(end) // what is in sealed segments was synced when they were
+	l.setSynced(tail)
+	l.durable.Store(tail.offset) // what is in sealed segments was synced when they were
 }
 
 // tell calls the log's notify function with what it does not know yet.

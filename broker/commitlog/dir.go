@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,23 +35,40 @@ type Dir struct {
 	files      *files
 	committer  *committer
 	metrics    *metrics
+	budget     *budget
+	autoBudget bool
+	reserve    *reserveFS
 
 	// admin lets one log be opened, deleted or closed at a time, and is held across
 	// the disk operations of that.
 	admin sync.Mutex
 
-	mu   sync.Mutex // guards logs
-	logs map[string]*Log
+	cleanStart   bool             // the process before stopped cleanly
+	startOffsets map[string]int64 // of Kafka's checkpoint, when there is none of ours
+	closedWell   map[string]bool  // guarded by admin: logs that are as their marks say
+	failedClose  bool             // guarded by admin
+	closed       bool             // guarded by admin
+
+	checkpointMu sync.Mutex   // one checkpoint at a time
+	appended     atomic.Int64 // bytes, since the last checkpoint began
+
+	mu    sync.Mutex // guards all below
+	logs  map[string]*Log
+	marks map[string]mark // of logs that are not open
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
 // opens no log. Nothing becomes durable until Run runs.
 func OpenDir(path string, o Options) (_ *Dir, err error) {
 	o = o.withDefaults()
+	_, onDisk := o.FS.(disk.OS)
+	reserve := newReserveFS(o.FS, path, o.Reserve, o.Log)
+	o.FS = reserve
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{},
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
+	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
 			d.unlock()
@@ -60,12 +78,15 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	if err := mkdirDurably(d.fs, path); err != nil {
 		return nil, err
 	}
-	if _, ok := d.fs.(disk.OS); ok {
+	if onDisk {
 		if d.lock, err = disk.Lock(path); err != nil {
 			return nil, err
 		}
 	}
 	if d.identity, err = loadIdentity(d.fs, filepath.Join(path, metaProperties), o.BrokerID); err != nil {
+		return nil, err
+	}
+	if err := d.loadCheckpoint(); err != nil {
 		return nil, err
 	}
 	if err := d.removeDeleted(); err != nil {
@@ -120,8 +141,21 @@ func (d *Dir) Close() error {
 	d.committer.stopping.Store(true)
 	var errs []error
 	for _, l := range d.openLogs() {
-		errs = append(errs, l.close(true))
-		d.forget(l)
+		err := l.close(true)
+		d.closedWell[l.name] = err == nil && l.failure() == nil
+		d.failedClose = d.failedClose || !d.closedWell[l.name]
+		d.forget(l, l.mark())
+		errs = append(errs, err)
+	}
+	if !d.closed {
+		d.closed = true
+		err := d.checkpoint(true)
+		if err == nil && !d.failedClose {
+			err = d.finishClean()
+		}
+		if err != nil && !noSpace(err) { // the next start reads more: no reason to fail
+			errs = append(errs, err)
+		}
 	}
 	d.metrics.unregister(d.registerer)
 	d.registerer = nil
@@ -141,7 +175,8 @@ func (d *Dir) unlock() error {
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
 
-// FS is the file system that the directory is on.
+// FS is the file system that the directory is on. What is written through it may
+// have the reserve.
 func (d *Dir) FS() disk.FS { return d.fs }
 
 // ClusterID is the cluster that the data belongs to.
@@ -191,8 +226,9 @@ func (d *Dir) TopicID(name string) (string, error) {
 }
 
 // OpenLog opens the log of a partition, named as its directory ("telemetry-3"),
-// and makes it when it is missing. It scans the last segment, cuts a torn tail,
-// and leaves all that it found durable. A log can be open once.
+// and makes it when it is missing. It reads what was not synced when the process
+// before wrote its last checkpoint, cuts a torn tail, and leaves all that it found
+// durable. A log can be open once.
 func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -204,7 +240,9 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	defer d.admin.Unlock()
 	l := &Log{
 		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
-		committer: d.committer, metrics: d.metrics, log: d.log,
+		committer: d.committer, metrics: d.metrics, budget: d.budget, log: d.log,
+		topicID: topicID, dir: d, highWatermark: -1,
+		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
 	if d.find(name) != nil {
@@ -213,9 +251,12 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if err := d.makeAndLoad(l, topicID); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
+	d.budget.used.Add(l.Size())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logs[name] = l
+	delete(d.marks, name)
+	delete(d.closedWell, name)
 	return l, nil
 }
 
@@ -237,7 +278,10 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 	if err := l.checkIdentity(topicID); err != nil {
 		return err
 	}
-	return l.load()
+	d.mu.Lock()
+	m, known := d.marks[l.name]
+	d.mu.Unlock()
+	return l.load(m, known && m.topicID == topicID)
 }
 
 // DeleteLog closes the log, if it is open, and removes it from disk. Once its
@@ -263,8 +307,12 @@ func (d *Dir) setAside(name, grave string) error {
 	if l := d.find(name); l != nil {
 		l.close(false) // nothing that it could fail to keep is wanted
 		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
-		d.forget(l)
+		d.forget(l, mark{})
 	}
+	d.mu.Lock()
+	delete(d.marks, name)
+	d.mu.Unlock()
+	delete(d.closedWell, name)
 	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {
 		return err
 	}
@@ -284,10 +332,13 @@ func (d *Dir) find(name string) *Log {
 	return d.logs[name]
 }
 
-func (d *Dir) forget(l *Log) {
+// forget takes a log off the open ones, and keeps its mark.
+func (d *Dir) forget(l *Log, m mark) {
+	d.budget.forget(l)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.logs, l.name)
+	d.marks[l.name] = m
 }
 
 // openLogs returns the logs by name.

@@ -15,14 +15,14 @@ import (
 func TestDirIdentity(t *testing.T) {
 	fsys := disk.NewCrash(0)
 	d := must(OpenDir("deep/down/data", Options{FS: fsys, BrokerID: 7}))
-	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS() != disk.FS(fsys) {
+	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS().(*reserveFS).FS != disk.FS(fsys) {
 		t.Errorf("path %q, broker %d, cluster %q", d.Path(), d.BrokerID(), d.ClusterID())
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	data := string(get(t, fsys, "deep/down/data/meta.properties"))
-	form := regexp.MustCompile(`^version=0\nbroker\.id=7\ncluster\.id=[\w-]{22}\nheadwater\.incarnation=[\w-]{22}\n$`)
+	form := regexp.MustCompile(`^version=0\nbroker\.id=7\ncluster\.id=[\w-]{22}\nheadwater\.incarnation=[\w-]{22}\nheadwater\.checksum=[0-9a-f]{8}\n$`)
 	if !form.MatchString(data) {
 		t.Errorf("meta.properties is %q", data)
 	}
@@ -102,7 +102,7 @@ func TestNames(t *testing.T) {
 	if _, err := d.TopicID("t-3"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("topic id of a log without: %v", err)
 	}
-	if got := string(get(t, fsys, "data/t-0/partition.metadata")); got != "version: 0\ntopic_id: "+topicA {
+	if got := string(get(t, fsys, "data/t-0/partition.metadata")); !strings.HasPrefix(got, "version: 0\ntopic_id: "+topicA+"\nheadwater.checksum: ") {
 		t.Errorf("partition.metadata is %q", got)
 	}
 }

@@ -23,7 +23,7 @@ func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
 		return -1, fmt.Errorf("%s: %w", l.name, err)
 	}
 	defer l.files.release(file)
-	from := l.floor(s, func(t tables) (int64, error) { return t.floor(end - 1 - s.baseOffset) })
+	from, _ := l.floor(s, func(t tables) (int64, int64, error) { return t.floor(end - 1 - s.baseOffset) })
 	err = walk(file, s.size.Load(), from, s.baseOffset, func(h record.Batch, _, _ int64) bool {
 		leaderEpoch = h.LeaderEpoch()
 		return true

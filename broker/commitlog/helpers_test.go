@@ -134,28 +134,37 @@ func (w *watched) mustAppend(t testing.TB, b record.Batch) int64 {
 	return base
 }
 
-// everything reads the log from its start to its end, a segment's worth at a time.
+// everything reads the log from its start to its end.
 func everything(t testing.TB, l *Log) []byte {
 	t.Helper()
-	var all []byte
+	all, err := readAll(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// readAll reads the log from its start to its end, a segment's worth at a time, and
+// past the offsets at its end that are lost.
+func readAll(l *Log) (all []byte, err error) {
 	for at := l.StartOffset(); at < l.EndOffset(); {
 		got, err := l.Read(at, l.EndOffset(), 1<<20, true)
 		if err != nil {
-			t.Fatalf("read from %d of %d to %d: %v", at, l.StartOffset(), l.EndOffset(), err)
+			return nil, fmt.Errorf("read from %d of %d to %d: %w", at, l.StartOffset(), l.EndOffset(), err)
 		}
 		if len(got) == 0 {
-			t.Fatalf("nothing to read at %d of %d to %d", at, l.StartOffset(), l.EndOffset())
+			break
 		}
 		for rest := got; len(rest) > 0; {
 			b, after, err := record.Next(rest)
 			if err != nil {
-				t.Fatalf("read from %d: %v", at, err)
+				return nil, fmt.Errorf("read from %d: %w", at, err)
 			}
 			at, rest = b.NextOffset(), after
 		}
 		all = append(all, got...)
 	}
-	return all
+	return all, nil
 }
 
 // faulty lets a test meddle with the files of another file system. A nil function

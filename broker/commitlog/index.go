@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/headwater/headwater/broker/record"
 )
@@ -29,6 +31,12 @@ const (
 type index struct {
 	baseOffset int64
 
+	// What lies before from was not looked at when the log was opened. It is when
+	// something before fromOffset is looked for, or the segment is sealed.
+	fill       sync.Mutex // held while that is read
+	from       atomic.Int64
+	fromOffset int64
+
 	mu           sync.Mutex // guards all below; the bytes within a slice's length never change
 	offsets      []byte
 	times        []byte
@@ -38,6 +46,32 @@ type index struct {
 }
 
 func newIndex(baseOffset int64) *index { return &index{baseOffset: baseOffset, maxTimestamp: -1} }
+
+// newIndexFrom returns an index that has nothing before a place in the segment.
+func newIndexFrom(baseOffset, position, offset int64) *index {
+	x := newIndex(baseOffset)
+	x.from.Store(position)
+	x.fromOffset = offset
+	return x
+}
+
+// prepend puts before x what was found out about the bytes before from.
+func (x *index) prepend(head *index) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.offsets = append(slices.Clone(head.offsets), x.offsets...)
+	times := head.withMax()
+	for ; len(x.times) > 0; x.times = x.times[timeEntryLen:] { // those that head has reached before
+		if int64(binary.BigEndian.Uint64(x.times)) > head.maxTimestamp {
+			break
+		}
+	}
+	x.times = append(slices.Clone(times), x.times...)
+	if head.maxTimestamp >= x.maxTimestamp {
+		x.maxTimestamp, x.maxAt = head.maxTimestamp, head.maxAt
+	}
+	x.from.Store(0)
+}
 
 // add notes the batch of size bytes at pos; of b only the header is looked at.
 func (x *index) add(b record.Batch, pos, size int64) {
@@ -115,17 +149,18 @@ func readTables(offsets, times io.ReaderAt, offsetsSize, timesSize int64) (table
 }
 
 // floor returns a position at or before the batch that holds the relative offset,
-// where a batch starts.
-func (t tables) floor(offset int64) (int64, error) {
+// where a batch starts, and the relative last offset of that batch, -1 when the
+// index does not say.
+func (t tables) floor(offset int64) (pos, last int64, err error) {
 	i, err := t.offsets.search(offset, func(i int) (int64, error) {
 		last, _, err := t.offsets.offsetEntry(i)
 		return last, err
 	})
 	if i < 0 || err != nil {
-		return 0, err
+		return 0, -1, err
 	}
-	_, pos, err := t.offsets.offsetEntry(i)
-	return pos, err
+	last, pos, err = t.offsets.offsetEntry(i)
+	return pos, last, err
 }
 
 // floorTime returns a relative offset at or before the first batch that reaches

@@ -11,10 +11,78 @@ import (
 	"github.com/headwater/headwater/broker/record"
 )
 
+// fillIndex completes the index of the active segment: from its index files, if a
+// clean stop has left them, and else from the headers of its batches. What cannot
+// be read is left out: then more is walked.
+func (l *Log) fillIndex(s *segment, x *index) {
+	x.fill.Lock()
+	defer x.fill.Unlock()
+	from := x.from.Load()
+	if from == 0 {
+		return
+	}
+	file, err := l.files.acquire(s, logExt)
+	if err != nil {
+		return
+	}
+	defer l.files.release(file)
+	head, at := l.savedIndex(s, from)
+	first := at
+	err = walk(file, from, at, s.baseOffset, func(h record.Batch, pos, size int64) bool {
+		if pos > first || first == 0 {
+			head.add(h, pos, size)
+		}
+		return true
+	})
+	if err != nil {
+		l.log.Warn("index of the active segment is not whole", "log", l.name, "segment", s.baseOffset, "err", err)
+	}
+	x.prepend(head)
+}
+
+// savedIndex returns what the index files say of a segment's first bytes, up to
+// before, and where their last batch stands.
+func (l *Log) savedIndex(s *segment, before int64) (x *index, at int64) {
+	x = newIndex(s.baseOffset)
+	offsets, times, err := l.readIndexes(s)
+	if err != nil {
+		return x, 0
+	}
+	t, err := readTables(bytes.NewReader(offsets), bytes.NewReader(times), int64(len(offsets)), int64(len(times)))
+	if err != nil || t.check(before) != nil || t.offsets.n == 0 {
+		return x, 0
+	}
+	_, at, err = t.offsets.offsetEntry(t.offsets.n - 1)
+	if err != nil {
+		return x, 0
+	}
+	x.offsets, x.times = offsets, times
+	if t.times.n > 0 {
+		timestamp, reached, err := t.times.timeEntry(t.times.n - 1)
+		if err != nil {
+			return newIndex(s.baseOffset), 0
+		}
+		x.maxTimestamp, x.maxAt = timestamp, int32(reached)
+	}
+	return x, at
+}
+
+// readIndexes reads the index files of a segment.
+func (l *Log) readIndexes(s *segment) (offsets, times []byte, err error) {
+	maxBytes := s.size.Load()/indexInterval*timeEntryLen + 2*timeEntryLen
+	if offsets, err = disk.ReadFile(l.fs, s.path(indexExt), maxBytes); err != nil {
+		return nil, nil, err
+	}
+	times, err = disk.ReadFile(l.fs, s.path(timeIndexExt), maxBytes)
+	return offsets, times, err
+}
+
 // writeIndexes writes the index files of a segment that will not grow. With sync
 // they are durable, but for their names.
 func (l *Log) writeIndexes(s *segment, sync bool) error {
-	offsets, times := s.index.Load().files()
+	x := s.index.Load()
+	l.fillIndex(s, x)
+	offsets, times := x.files()
 	if err := l.writeIndex(s.path(indexExt), offsets, sync); err != nil {
 		return err
 	}
@@ -72,7 +140,7 @@ func (l *Log) haveIndexes(s *segment) bool {
 		return s.checked == good
 	}
 	s.checked = good
-	if l.checkIndexes(s) != nil {
+	if l.checkIndexes(s) != nil || l.checkEnd(s) != nil {
 		l.retainMu.Lock()
 		defer l.retainMu.Unlock()
 		if l.closed.Load() || !slices.Contains(l.view.Load().segments, s) {
@@ -88,12 +156,7 @@ func (l *Log) haveIndexes(s *segment) bool {
 
 // checkIndexes reads the index files of a sealed segment through.
 func (l *Log) checkIndexes(s *segment) error {
-	maxBytes := s.size.Load()/indexInterval*timeEntryLen + 2*timeEntryLen
-	offsets, err := disk.ReadFile(l.fs, s.path(indexExt), maxBytes)
-	if err != nil {
-		return err
-	}
-	times, err := disk.ReadFile(l.fs, s.path(timeIndexExt), maxBytes)
+	offsets, times, err := l.readIndexes(s)
 	if err != nil {
 		return err
 	}
@@ -137,8 +200,8 @@ func (l *Log) rebuildIndexes(s *segment) (nextOffset int64, err error) {
 }
 
 // checkEnd follows the last entries of the index files to the end of a sealed
-// segment, whose batches must fill it and end at endOffset. It reads a few KiB.
-func (l *Log) checkEnd(s *segment, endOffset int64) error {
+// segment, whose batches must fill it. It reads a few KiB.
+func (l *Log) checkEnd(s *segment) error {
 	t, done, err := l.openIndexes(s)
 	if err != nil {
 		return err
@@ -161,20 +224,19 @@ func (l *Log) checkEnd(s *segment, endOffset int64) error {
 
 	// unnoted gets what the index would have got from its last entry on: nothing,
 	// unless it lost its own end.
-	unnoted, nextOffset := newIndex(s.baseOffset), s.baseOffset
+	unnoted, agrees := newIndex(s.baseOffset), true
 	err = walk(file, s.size.Load(), pos, s.baseOffset, func(h record.Batch, at, size int64) bool {
 		if at == pos && lastOffset >= 0 && h.LastOffset() != s.baseOffset+lastOffset {
-			return false
+			agrees = false
 		}
 		unnoted.add(h, at, size)
-		nextOffset = h.NextOffset()
-		return true
+		return agrees
 	})
 	switch {
 	case err != nil:
 		return err
-	case nextOffset != endOffset:
-		return fmt.Errorf("ends at offset %d, and the next segment starts at %d", nextOffset, endOffset)
+	case !agrees:
+		return errors.New("the last index entry is not of the batch it leads to")
 	case len(unnoted.offsets) > 0 || unnoted.maxTimestamp > t.maxTimestamp:
 		return errors.New("index ends early")
 	}

@@ -19,13 +19,17 @@ import (
 
 // Log is one partition's batches on disk.
 type Log struct {
-	name      string // "telemetry-3", for errors and logs
-	path      string // its directory
-	fs        disk.FS
-	files     *files
-	committer *committer
-	metrics   *metrics
-	log       *slog.Logger
+	name       string // "telemetry-3", for errors and logs
+	topicID    string
+	dir        *Dir
+	path       string // its directory
+	fs         disk.FS
+	files      *files
+	committer  *committer
+	quarantine quarantine
+	metrics    *metrics
+	budget     *budget
+	log        *slog.Logger
 
 	settings atomic.Pointer[Settings]
 	view     atomic.Pointer[view]
@@ -43,9 +47,13 @@ type Log struct {
 	file     disk.File // of the active segment; changes under appendMu and syncMu, so that either guards it
 	appended bool      // since it was opened
 
-	mu     sync.Mutex // guards what follows, and the segments' times
-	notify func(durableEnd int64, err error)
-	failed error // wraps ErrOffline, or ErrClosed when deleted
+	mu            sync.Mutex // guards what follows, and the segments' times
+	notify        func(durableEnd int64, err error)
+	failed        error                  // wraps ErrOffline, or ErrClosed when deleted
+	gaps          map[offsetGap]struct{} // reported
+	tail          point                  // the end of the last batch
+	synced        point                  // the end of the last that is on stable storage
+	highWatermark int64                  // -1: as far as is synced
 
 	told    telling     // only the committer's worker that has the log touches it
 	pending commitState // guarded by committer.mu
@@ -86,11 +94,28 @@ func (l *Log) Configure(s Settings) { l.settings.Store(s.bounded()) }
 
 // Append stamps b, which must be valid, with the next offset and puts it at the
 // end of the log, where Read finds it at once. It is durable when the durable end
-// has passed it. After an error nothing was appended.
+// has passed it. After an error nothing was appended. When there is no room, the
+// oldest segments of the directory's logs go, as their settings allow; if too few
+// may, the error wraps ErrFull.
 func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
 	if len(b) < record.HeaderLen || b.LastOffsetDelta() < 0 || len(b) > math.MaxInt32 {
 		return 0, fmt.Errorf("%s: %w: %d bytes", l.name, record.ErrInvalid, len(b))
 	}
+	if err := l.budget.admit(int64(len(b))); err != nil {
+		return 0, fmt.Errorf("%s: %w", l.name, err)
+	}
+	baseOffset, err = l.append(b, leaderEpoch)
+	if errors.Is(err, ErrFull) && l.budget.relieve(int64(len(b))) {
+		baseOffset, err = l.append(b, leaderEpoch)
+	}
+	if err != nil {
+		l.budget.used.Add(-int64(len(b)))
+	}
+	return baseOffset, err
+}
+
+// append writes b, for which the budget has room.
+func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable(); err != nil {
@@ -117,20 +142,22 @@ func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 // who load the end first: what is below it must be there to be found.
 func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Time) {
 	active.index.Load().add(b, pos, int64(len(b)))
+	l.appended = true
+	active.size.Store(pos + int64(len(b)))
+	l.end.Store(b.NextOffset())
 	l.mu.Lock()
 	if active.firstAppend.IsZero() {
 		active.firstAppend = now
 	}
 	active.lastAppend = now
+	l.tail = point{active.baseOffset, pos, pos + int64(len(b)), b.NextOffset()}
 	l.mu.Unlock()
-	l.appended = true
 
-	active.size.Store(pos + int64(len(b)))
-	l.end.Store(b.NextOffset())
 	if l.committer.policy == OS {
 		l.durable.Store(b.NextOffset())
 	}
 	l.unsynced.Add(1)
+	l.dir.appended.Add(int64(len(b)))
 	l.metrics.appendedBytes.Add(float64(len(b)))
 	l.committer.dirty(l, false)
 }
@@ -234,6 +261,8 @@ func (l *Log) roll() error {
 	l.file = file
 	l.mu.Lock()
 	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
+	l.tail = point{next.baseOffset, -1, 0, next.baseOffset}
+	l.synced = l.tail
 	l.mu.Unlock()
 	old.checked = good
 	old.index.Store(nil)
@@ -292,6 +321,9 @@ func (l *Log) sealActive() error {
 		return fmt.Errorf("%s: sync: %w", l.name, err)
 	}
 	l.durable.Store(l.end.Load())
+	l.mu.Lock()
+	l.synced = l.tail
+	l.mu.Unlock()
 	if err := l.writeIndexes(l.view.Load().active(), false); err != nil && !noSpace(err) {
 		return fmt.Errorf("%s: write indexes: %w", l.name, err)
 	}

@@ -1,9 +1,13 @@
 package commitlog
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,6 +19,24 @@ const (
 	metaProperties    = "meta.properties"    // in the data directory: whose it is
 	partitionMetadata = "partition.metadata" // in a log's directory: which topic's
 )
+
+// identityCopy holds the same as meta.properties, for when a bit of that flips.
+const identityCopy = "headwater.meta.properties"
+
+// checksumKey names the last line of a file of ours, the CRC-32C of all before it
+// in hex. Kafka ignores it.
+const checksumKey = "headwater.checksum"
+
+// sealed returns data with a line that seals it; sep divides key and value.
+func sealed(data []byte, sep string) []byte {
+	return fmt.Appendf(data, "%s%s%08x\n", checksumKey, sep, crc32.Checksum(data, castagnoli))
+}
+
+// isSealed reports whether data ends with the line that seals it.
+func isSealed(data []byte, sep string) bool {
+	at := bytes.LastIndex(data, []byte(checksumKey))
+	return at >= 0 && bytes.Equal(data, sealed(bytes.Clone(data[:at]), sep))
+}
 
 // maxMetaBytes is far more than either file has.
 const maxMetaBytes = 64 << 10
@@ -28,9 +50,9 @@ type identity struct {
 	incarnation string
 }
 
-// format is what Kafka reads, with a line of our own, which it ignores.
+// format is what Kafka reads, with two lines of our own, which it ignores.
 func (id identity) format() []byte {
-	return fmt.Appendf(nil, "version=0\nbroker.id=%d\ncluster.id=%s\nheadwater.incarnation=%s\n", id.brokerID, id.clusterID, id.incarnation)
+	return sealed(fmt.Appendf(nil, "version=0\nbroker.id=%d\ncluster.id=%s\nheadwater.incarnation=%s\n", id.brokerID, id.clusterID, id.incarnation), "=")
 }
 
 // parseIdentity reads meta.properties. A file of Kafka's has no incarnation.
@@ -57,28 +79,41 @@ func parseIdentity(data []byte) (identity, error) {
 	return identity{values["cluster.id"], int32(brokerID), values["headwater.incarnation"]}, nil
 }
 
-// loadIdentity reads the identity of a data directory, or gives it one.
+// loadIdentity reads the identity of a data directory, or gives it one. Where a
+// bit of meta.properties has flipped, its copy says what it was.
 func loadIdentity(fsys disk.FS, path string, brokerID int32) (identity, error) {
-	id := identity{clusterID: randomID(), brokerID: brokerID, incarnation: randomID()}
+	copyPath := filepath.Join(filepath.Dir(path), identityCopy)
 	data, err := disk.ReadFile(fsys, path, maxMetaBytes)
-	if removed(err) {
-		return id, disk.WriteFile(fsys, path, id.format())
+	whole := err == nil && isSealed(data, "=")
+	if !whole {
+		if spare, spareErr := disk.ReadFile(fsys, copyPath, maxMetaBytes); spareErr == nil && isSealed(spare, "=") {
+			data, err = spare, nil
+		}
 	}
-	if err != nil {
+	found := identity{clusterID: randomID(), brokerID: brokerID}
+	if err != nil && !removed(err) {
 		return identity{}, err
 	}
-	found, err := parseIdentity(data)
-	if err != nil {
-		return identity{}, fmt.Errorf("%s: %w", path, err)
+	if err == nil {
+		if found, err = parseIdentity(data); err != nil {
+			return identity{}, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if found.brokerID != brokerID {
 		return identity{}, fmt.Errorf("%s: the data is of broker %d, and this is broker %d", path, found.brokerID, brokerID)
 	}
 	if found.incarnation == "" {
-		found.incarnation = id.incarnation
-		return found, disk.WriteFile(fsys, path, found.format())
+		found.incarnation = randomID()
 	}
-	return found, nil
+	if !whole {
+		if err := disk.WriteFile(fsys, path, found.format()); err != nil {
+			return identity{}, err
+		}
+	}
+	if spare, err := disk.ReadFile(fsys, copyPath, maxMetaBytes); err == nil && bytes.Equal(spare, found.format()) {
+		return found, nil
+	}
+	return found, disk.WriteFile(fsys, copyPath, found.format())
 }
 
 // randomID returns 22 characters as Kafka's ids have, which do not begin with '-'.
@@ -94,19 +129,25 @@ func randomID() string {
 }
 
 func formatPartitionMetadata(topicID string) []byte {
-	return fmt.Appendf(nil, "version: 0\ntopic_id: %s", topicID)
+	return sealed(fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", topicID), ": ")
 }
 
-// readTopicID reads partition.metadata.
+// errMetadata is wrapped by the error for a partition.metadata that is damaged.
+var errMetadata = errors.New("not a version and a topic id")
+
+// readTopicID reads partition.metadata. Kafka's has no checksum.
 func readTopicID(fsys disk.FS, path string) (string, error) {
 	data, err := disk.ReadFile(fsys, path, maxMetaBytes)
 	if err != nil {
 		return "", err
 	}
-	first, second, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
-	topicID, ok := strings.CutPrefix(second, "topic_id: ")
-	if strings.TrimSpace(first) != "version: 0" || !ok || !validTopicID(topicID) {
-		return "", fmt.Errorf("%s: not a version and a topic id", path)
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) < 2 || len(lines) > 2 && !isSealed(data, ": ") {
+		return "", fmt.Errorf("%s: %w", path, errMetadata)
+	}
+	topicID, ok := strings.CutPrefix(lines[1], "topic_id: ")
+	if strings.TrimSpace(lines[0]) != "version: 0" || !ok || !validTopicID(topicID) {
+		return "", fmt.Errorf("%s: %w", path, errMetadata)
 	}
 	return topicID, nil
 }

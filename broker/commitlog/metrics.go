@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -13,10 +14,18 @@ type metrics struct {
 	appendsPerSync prometheus.Histogram
 	logsOffline    prometheus.Gauge
 	appendedBytes  prometheus.Counter
+	gaps           prometheus.Counter
+	gapOffsets     prometheus.Counter
+	quarantined    prometheus.Counter
+	refusedAppends prometheus.Counter
+	droppedBytes   *prometheus.CounterVec // by dropLabels
+	droppedRecords *prometheus.CounterVec
+	usedBytes      prometheus.GaugeFunc
+	budgetBytes    prometheus.GaugeFunc
 }
 
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		syncs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_commit_syncs_total", Help: "Syncs of a log's active segment.",
 		}),
@@ -34,11 +43,59 @@ func newMetrics() *metrics {
 		appendedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_commit_appended_bytes_total", Help: "Bytes of batches appended.",
 		}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_gaps_total", Help: "Runs of offsets found lost to damage, each counted when it was found.",
+		}),
+		gapOffsets: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_gap_offsets_total", Help: "Offsets in the gaps found.",
+		}),
+		quarantined: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_quarantined_bytes_total", Help: "Damaged bytes taken out of segments.",
+		}),
+		refusedAppends: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_refused_appends_total", Help: "Appends refused because there was no room and nothing could go.",
+		}),
+		droppedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headwater_log_dropped_bytes_total", Help: "Bytes of old segments that were removed, by why: retention, budget or disk_full.",
+		}, []string{"reason"}),
+		droppedRecords: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headwater_log_dropped_records_total", Help: "Offsets in old segments that were removed, by why.",
+		}, []string{"reason"}),
 	}
+	for _, reason := range dropLabels { // every series starts at 0
+		m.droppedBytes.WithLabelValues(reason)
+		m.droppedRecords.WithLabelValues(reason)
+	}
+	return m
+}
+
+// watch makes the gauges that tell of b.
+func (m *metrics) watch(b *budget) {
+	m.usedBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_used_bytes", Help: "Bytes of batches that all logs hold together.",
+	}, func() float64 { return float64(b.used.Load()) })
+	m.budgetBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_budget_bytes", Help: "What they may hold; 0 when there is no limit.",
+	}, func() float64 {
+		if limit := b.limit.Load(); limit != math.MaxInt64 {
+			return float64(limit)
+		}
+		return 0
+	})
+}
+
+// dropped counts a segment that was removed.
+func (m *metrics) dropped(why dropReason, bytes, records int64) {
+	m.droppedBytes.WithLabelValues(dropLabels[why]).Add(float64(bytes))
+	m.droppedRecords.WithLabelValues(dropLabels[why]).Add(float64(records))
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes}
+	return []prometheus.Collector{
+		m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes,
+		m.gaps, m.gapOffsets, m.quarantined,
+		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
+	}
 }
 
 // register makes m known to r, which may be nil, all or none.

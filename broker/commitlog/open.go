@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,18 +11,16 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
 )
-
-// aside is appended to the file name of a segment that cannot be part of the log
-// any more. Nothing reads it again; an operator may.
-const aside = ".aside"
 
 // plausible is before any time at which a box can be running.
 var plausible = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // load opens what is in the log's directory, or begins the log at offset 0 when no
-// segment is there. It leaves everything that it finds durable.
-func (l *Log) load() error {
+// segment is there. It leaves everything that it finds durable. m is where the log
+// stood at the last checkpoint, if that is known.
+func (l *Log) load(m mark, known bool) error {
 	segments, err := l.findSegments()
 	if err != nil {
 		return err
@@ -32,16 +31,23 @@ func (l *Log) load() error {
 			return err
 		}
 		l.view.Store(&view{[]*segment{first}})
+		l.startAt(first, -1, 0)
+		if known {
+			l.raise(m.recoveryPoint)
+		}
 		return nil
 	}
-	if segments, err = l.contiguous(segments); err != nil {
-		return err
-	}
 	last := segments[len(segments)-1]
-	if err := l.recover(last); err != nil {
+	l.view.Store(&view{segments})
+	if !known {
+		m = mark{segment: -1}
+	}
+	if err := l.recover(last, m); err != nil {
 		return fmt.Errorf("recover segment %d: %w", last.baseOffset, err)
 	}
-	l.view.Store(&view{segments})
+	if m.segment == last.baseOffset {
+		return nil
+	}
 	// A process that was killed may have left names that only the machine's memory
 	// holds.
 	return l.fs.SyncDir(l.path)
@@ -94,75 +100,122 @@ func appendTime(modified, now time.Time) time.Time {
 	return modified
 }
 
-// contiguous returns the newest run of segments in which each begins where the one
-// before ends. Our own steps cannot leave a hole, since the older segment's name
-// is gone for good before the next may go; a file system check, a bad block or a
-// person can. Of two runs the newer is kept: offsets go on from it, and what was
-// told to be stored last is in it. The older files are set aside, not removed.
-func (l *Log) contiguous(segments []*segment) ([]*segment, error) {
-	for i := len(segments) - 2; i >= 0; i-- {
-		end := segments[i+1].baseOffset
-		if l.checkEnd(segments[i], end) == nil {
-			continue
-		}
-		nextOffset, err := l.rebuildIndexes(segments[i])
-		if err == nil && nextOffset != end {
-			err = fmt.Errorf("it ends at offset %d", nextOffset)
-		}
-		if err == nil {
-			continue
-		}
-		l.log.Error("segments set aside", "log", l.name, "from", segments[0].baseOffset, "to", end, "damaged", segments[i].baseOffset, "err", err)
-		for _, s := range segments[:i+1] {
-			l.files.forget(s, true)
-			if err := l.fs.Rename(s.path(logExt), s.path(logExt)+aside); err != nil {
-				return nil, err
-			}
-		}
-		return segments[i+1:], nil
-	}
-	return segments, nil
-}
-
 // recover finds where the last segment's whole batches end, cuts what follows, and
-// makes sure that the rest is on stable storage: after a kill, what the scan has
-// read may have come from memory.
-func (l *Log) recover(s *segment) (err error) {
+// makes sure that the rest is on stable storage: after a kill, what the survey has
+// read may have come from memory. Bad bytes that whole batches follow are no torn
+// tail but damage: what follows them may have been acknowledged, and stays.
+func (l *Log) recover(s *segment, m mark) (err error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer func() {
+	defer func() { // file is another one after a repair
 		if err != nil {
 			file.Close()
 		}
 	}()
-	size, err := file.Size()
+	r, err := l.surveyLast(s, file, m)
 	if err != nil {
 		return err
 	}
-	x := newIndex(s.baseOffset)
-	goodBytes, nextOffset, err := scan(file, size, s.baseOffset, x)
-	if err != nil {
-		return err
+	if len(r.middle()) > 0 {
+		if cleanErr := l.cleanLast(s, file, r); cleanErr != nil {
+			s.spoiled.Store(true)
+			l.log.Error("damaged segment not repaired; reading around the damage", "log", l.name, "segment", s.baseOffset, "err", cleanErr)
+		} else {
+			clean, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			file.Close()
+			file = clean
+			if r, err = l.surveyLast(s, file, mark{segment: -1}); err != nil {
+				return err
+			}
+		}
 	}
-	if goodBytes < size {
-		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", size-goodBytes, "endOffset", nextOffset)
-		if err := file.Truncate(goodBytes); err != nil {
+	if r.goodEnd < r.size {
+		l.log.Warn("torn tail cut", "log", l.name, "segment", s.baseOffset, "cutBytes", r.size-r.goodEnd, "endOffset", r.nextOffset)
+		if err := file.Truncate(r.goodEnd); err != nil {
 			return err
 		}
 	}
-	if size > 0 {
+	if r.size > r.from {
 		if err := file.Sync(); err != nil {
 			return err
 		}
 	}
-	s.index.Store(x)
-	s.size.Store(goodBytes)
+	s.index.Store(r.x)
+	s.size.Store(r.goodEnd)
 	l.file = file
+	l.startAt(s, r.last, r.nextOffset)
+	l.raise(m.recoveryPoint)
+	return nil
+}
+
+// startAt makes nextOffset the end of the log, in s, whose last batch begins at
+// last.
+func (l *Log) startAt(s *segment, last, nextOffset int64) {
+	l.tail = point{s.baseOffset, last, s.size.Load(), nextOffset}
+	l.synced = l.tail
 	l.end.Store(nextOffset)
 	l.durable.Store(nextOffset)
 	l.told.durableEnd = nextOffset
+}
+
+// raise moves the end up to offset, before which batches were synced, and seen
+// perhaps: when they are lost, their offsets must not be another batch's.
+func (l *Log) raise(offset int64) {
+	end := l.end.Load()
+	if end >= offset {
+		return
+	}
+	l.reportGap(offsetGap{end, offset})
+	l.tail.last, l.tail.position, l.tail.offset = -1, -1, offset // nothing that a start could rely on
+	l.synced = l.tail
+	l.end.Store(offset)
+	l.durable.Store(offset)
+	l.told.durableEnd = offset
+}
+
+// lastSegment is what a start finds of the last segment.
+type lastSegment struct {
+	findings
+	x    *index
+	size int64
+	from int64 // what is before was not looked at
+	last int64 // where the last whole batch begins; -1 when there is none
+}
+
+// surveyLast surveys the last segment from where m says, and begins its index.
+func (l *Log) surveyLast(s *segment, file disk.File, m mark) (r lastSegment, err error) {
+	if r.size, err = file.Size(); err != nil {
+		return r, err
+	}
+	nextOffset := s.baseOffset
+	r.last = -1
+	if m.holds(s, file, r.size, l.dir.cleanStart) {
+		r.from, r.last, nextOffset = m.position, m.last, m.recoveryPoint
+	}
+	r.x = newIndexFrom(s.baseOffset, r.from, nextOffset)
+	b := bounds{size: r.size, baseOffset: s.baseOffset, endOffset: noEnd}
+	r.findings, err = b.survey(file, r.from, nextOffset, func(h record.Batch, pos, n int64) error {
+		r.x.add(h, pos, n)
+		r.last = pos
+		return nil
+	})
+	return r, err
+}
+
+// cleanLast takes bad bytes out of the last segment, before anything is appended.
+func (l *Log) cleanLast(s *segment, file disk.File, r lastSegment) error {
+	if err := l.setAside(file, s, r.middle()); err != nil {
+		return err
+	}
+	if _, err := l.rewrite(file, s, r.bad, r.size); err != nil {
+		return err
+	}
+	l.reportGaps(r.findings, bounds{endOffset: noEnd})
 	return nil
 }
 
@@ -171,6 +224,9 @@ func (l *Log) checkIdentity(topicID string) error {
 	path := filepath.Join(l.path, partitionMetadata)
 	found, err := readTopicID(l.fs, path)
 	switch {
+	case errors.Is(err, errMetadata):
+		l.log.Error("partition.metadata is damaged; written anew", "log", l.name, "err", err)
+		return disk.WriteFile(l.fs, path, formatPartitionMetadata(topicID))
 	case removed(err):
 		return disk.WriteFile(l.fs, path, formatPartitionMetadata(topicID))
 	case err != nil:

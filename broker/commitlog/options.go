@@ -10,6 +10,7 @@
 // Locks of a Log, in the order in which they are taken: retainMu, appendMu,
 // syncMu, mu. Only mu is held for memory alone; appendMu is held across the
 // batch's own write and, once in a segment, across the roll; syncMu across a sync.
+// budget.mu, which is taken when there is no room, comes before all of them.
 //
 // Offsets are Kafka offsets: start offsets inclusive, end offsets exclusive.
 // Sizes and positions are bytes; timestamps are Unix milliseconds.
@@ -78,6 +79,8 @@ type Options struct {
 	Policy     Policy
 	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
 	BrokerID   int32
+	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
+	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil keeps the metrics to ourselves
 }
@@ -101,6 +104,7 @@ type Settings struct {
 	SegmentAge     time.Duration // and once its first append is this old; not positive: never
 	RetentionBytes int64         // old segments go while the rest has at least this; -1 keeps all
 	Retention      time.Duration // segments go this long after their last append; negative keeps all
+	KeepWhenFull   bool          // no segment goes to make room for others' appends, or for this log's
 }
 
 // bounded returns s with a segment size that the indexes' 32-bit positions can

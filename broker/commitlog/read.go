@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,15 +15,17 @@ import (
 // segment that it was about to open. Each time the log starts later.
 const readAttempts = 16
 
-// Read returns whole batches in order, from the one that holds fromOffset on, and
-// none that reaches past endOffset. They are at most maxBytes, but for the first
+// Read returns whole batches in order, from the one that holds fromOffset on, or
+// the next one where offsets were lost, and none that reaches past endOffset. Each
+// was held against its checksum; bytes that are damaged are taken out of the log
+// when they are met. They are at most maxBytes, but for the first
 // one, which comes at any size if atLeastOne. It returns no bytes when there is
 // nothing between fromOffset and endOffset, and ErrOffsetOutOfRange when
 // fromOffset is before the log's start or after its end.
 func (l *Log) Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (batches []byte, err error) {
 	for range readAttempts {
 		batches, err = l.read(fromOffset, endOffset, max(maxBytes, 0), atLeastOne)
-		if !removed(err) {
+		if !l.again(err) {
 			break
 		}
 	}
@@ -30,6 +33,17 @@ func (l *Log) Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (
 		return nil, fmt.Errorf("%s: read from offset %d: %w", l.name, fromOffset, err)
 	}
 	return batches, nil
+}
+
+// again reports whether a read that ended with err is to start over: its segment
+// has gone, or was repaired.
+func (l *Log) again(err error) bool {
+	var d *damaged
+	if errors.As(err, &d) {
+		l.repair(d.segment)
+		return true
+	}
+	return removed(err)
 }
 
 func (l *Log) read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) ([]byte, error) {
@@ -44,8 +58,9 @@ func (l *Log) read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (
 		return nil, nil
 	}
 	var out []byte
-	for _, s := range v.segments[v.find(fromOffset):] {
-		more, err := l.readSegment(s, &out, max(fromOffset, s.baseOffset), endOffset, maxBytes, atLeastOne)
+	for i := v.find(fromOffset); i < len(v.segments); i++ {
+		s, want := v.segments[i], wanted{max(fromOffset, v.segments[i].baseOffset), endOffset, maxBytes, atLeastOne}
+		more, err := l.readSegment(s, v.endOf(i), &out, want)
 		if err != nil && len(out) == 0 {
 			return nil, err
 		}
@@ -67,53 +82,138 @@ func (l *Log) snapshot() (*view, int64, error) {
 	return v, logEnd, nil
 }
 
-// readSegment appends to out what Read wants of one segment. more is set when the
-// next segment may have more of it.
-func (l *Log) readSegment(s *segment, out *[]byte, fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (more bool, err error) {
+// wanted is what a Read asks for.
+type wanted struct {
+	fromOffset, endOffset int64
+	maxBytes              int
+	atLeastOne            bool
+}
+
+// room is how many bytes may be read beside the ones that are there, for a batch
+// of size bytes to come first.
+func (w wanted) room(have int, size int64) int64 {
+	room := int64(w.maxBytes - have)
+	if size > room && w.atLeastOne && have == 0 {
+		return size
+	}
+	return room
+}
+
+// readSegment appends to out what Read wants of one segment, which must end at
+// limit. more is set when the next segment may have more of it.
+func (l *Log) readSegment(s *segment, limit int64, out *[]byte, want wanted) (more bool, err error) {
 	file, err := l.files.acquire(s, logExt)
 	if err != nil {
 		return false, err
 	}
 	defer l.files.release(file)
+	if s.spoiled.Load() {
+		return l.readAround(s, limit, file, out, want)
+	}
 	segmentBytes := s.size.Load()
-	at, size, nextOffset, err := l.locate(s, file, segmentBytes, fromOffset)
-	if err != nil || size == 0 { // not there: compaction may have left a gap
-		return true, err
+	at, first, err := l.locate(s, limit, file, segmentBytes, want.fromOffset)
+	if err != nil {
+		return false, damage(s, err)
 	}
-	room := int64(maxBytes - len(*out))
-	if size > room && atLeastOne && len(*out) == 0 {
-		room = size
+	if first.size == 0 { // not there: lost, or compaction has left a gap
+		l.reportEnd(first.nextOffset, limit)
+		return true, nil
 	}
-	if size > room || nextOffset > endOffset {
+	room := want.room(len(*out), first.size)
+	if first.nextOffset > want.endOffset { // unless it only says so
+		return false, damage(s, newScanWindow(file, segmentBytes).checksum(at, first.size))
+	}
+	if first.size > room {
 		return false, nil
 	}
-	start, want := len(*out), int(min(room, segmentBytes-at))
-	grown := slices.Grow(*out, want)[:start+want]
-	if n, err := file.ReadAt(grown[start:], at); n < want {
-		return false, fmt.Errorf("segment %d at byte %d: %w", s.baseOffset, at, noEOF(err))
+	start, n := len(*out), int(min(room, segmentBytes-at))
+	grown := slices.Grow(*out, n)[:start+n]
+	if m, err := file.ReadAt(grown[start:], at); m < n {
+		return false, damage(s, fmt.Errorf("at byte %d: %w", at, noEOF(err)))
 	}
-	n, err := wholeBatches(grown[start:], endOffset)
-	*out = grown[:start+n]
-	return err == nil && at+int64(n) == segmentBytes, err
+	c := chain{nextOffset: first.baseOffset, limit: limit, endOffset: want.endOffset, last: at+int64(n) == segmentBytes}
+	good, err := c.check(grown[start:])
+	*out = grown[:start+good]
+	if more = err == nil && at+int64(good) == segmentBytes; more {
+		l.reportEnd(c.nextOffset, limit)
+	}
+	if err != nil {
+		err = damage(s, fmt.Errorf("at byte %d: %w", at+int64(good), err))
+	}
+	return more, err
 }
 
-// locate returns where the first batch stands that reaches offset or past it, its
-// size and the offset that follows it. A size of 0 means that s has none.
-func (l *Log) locate(s *segment, file io.ReaderAt, segmentBytes, offset int64) (at, size, nextOffset int64, err error) {
-	from := l.floor(s, func(t tables) (int64, error) { return t.floor(offset - s.baseOffset) })
-	baseOffset := int64(0)
-	find := func(h record.Batch, pos, n int64) bool {
-		if h.NextOffset() <= offset {
-			return true
+// reportEnd reports offsets that are missing between the end of a sealed segment
+// and the next one.
+func (l *Log) reportEnd(nextOffset, limit int64) {
+	if limit != noEnd {
+		l.reportGap(offsetGap{nextOffset, limit})
+	}
+}
+
+// readAround is readSegment for a segment with damage in it that could not be
+// repaired: it surveys, and takes one batch.
+func (l *Log) readAround(s *segment, limit int64, file io.ReaderAt, out *[]byte, want wanted) (more bool, err error) {
+	at, first := int64(0), place{}
+	b := bounds{size: s.size.Load(), baseOffset: s.baseOffset, endOffset: limit}
+	f, err := b.survey(file, 0, s.baseOffset, func(h record.Batch, pos, size int64) error {
+		if h.NextOffset() <= want.fromOffset {
+			return nil
 		}
-		at, size, baseOffset, nextOffset = pos, n, h.BaseOffset(), h.NextOffset()
-		return false
+		at, first = pos, place{h.BaseOffset(), h.NextOffset(), size}
+		return errFound
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return false, err
 	}
-	err = walkFrom(file, segmentBytes, from, s.baseOffset, find)
-	if err == nil && from > 0 && at == from && baseOffset > offset { // the index led past it
-		err = walk(file, segmentBytes, 0, s.baseOffset, find)
+	if first.size == 0 {
+		l.reportGaps(f, b)
+		return true, nil
 	}
-	return at, size, nextOffset, err
+	if first.size > want.room(len(*out), first.size) || first.nextOffset > want.endOffset {
+		return false, nil
+	}
+	batch := make(record.Batch, first.size)
+	if n, err := file.ReadAt(batch, at); n < len(batch) {
+		return false, fmt.Errorf("segment %d at byte %d: %w", s.baseOffset, at, noEOF(err))
+	}
+	if err := batch.Check(); err != nil {
+		return false, err
+	}
+	*out = append(*out, batch...)
+	return false, nil
+}
+
+// errFound ends a survey.
+var errFound = errors.New("found")
+
+// place is where a batch is in the log, and its size; size 0 is none.
+type place struct{ baseOffset, nextOffset, size int64 }
+
+// locate returns where the first batch stands that reaches offset or past it. If s
+// has none, the place's size is 0 and its nextOffset where s ends.
+func (l *Log) locate(s *segment, limit int64, file io.ReaderAt, segmentBytes, offset int64) (at int64, first place, err error) {
+	from, last := l.place(s, offset)
+	for {
+		agrees := true // the batch at from is the one that the index says is there
+		first = place{nextOffset: s.baseOffset}
+		err = walk(file, segmentBytes, from, s.baseOffset, func(h record.Batch, pos, n int64) bool {
+			agrees = agrees && (pos != from || last < 0 || h.LastOffset()-s.baseOffset == last)
+			first = place{h.BaseOffset(), h.NextOffset(), 0}
+			if agrees && h.NextOffset() > offset {
+				at, first.size = pos, n
+			}
+			return agrees && first.size == 0
+		})
+		if from > 0 && (err != nil || !agrees) { // do without the index
+			from, last = 0, -1
+			continue
+		}
+		if err == nil && first.nextOffset > limit {
+			err = fmt.Errorf("%w: offset %d is in the next segment", record.ErrCorrupt, first.nextOffset-1)
+		}
+		return at, first, err
+	}
 }
 
 // walkFrom is walk from a position that an index gave, and from the segment's
@@ -127,21 +227,37 @@ func walkFrom(file io.ReaderAt, segmentBytes, from, baseOffset int64, yield func
 }
 
 // floor looks something up in a segment's indexes and returns the position found.
-// Indexes that cannot be used cost time, not the answer: it is 0 then.
-func (l *Log) floor(s *segment, look func(tables) (int64, error)) int64 {
+// Indexes that cannot be used cost time, not the answer: it is 0 then. last is the
+// relative last offset of the batch there, -1 when it is not known.
+func (l *Log) floor(s *segment, look func(tables) (pos, last int64, err error)) (pos, last int64) {
 	t, done := l.indexes(s)
 	defer done()
-	pos, err := look(t)
+	pos, last, err := look(t)
 	if err != nil {
-		return 0
+		return 0, -1
 	}
-	return pos
+	return pos, last
+}
+
+// place is floor for an offset. At the end of a log that was just opened, what is
+// before is not looked at.
+func (l *Log) place(s *segment, offset int64) (pos, last int64) {
+	x := s.index.Load()
+	if x == nil || x.from.Load() == 0 || offset < x.fromOffset {
+		return l.floor(s, func(t tables) (int64, int64, error) { return t.floor(offset - s.baseOffset) })
+	}
+	from := x.from.Load()
+	if pos, last, err := x.tables().floor(offset - s.baseOffset); err == nil && last >= 0 {
+		return pos, last
+	}
+	return from, -1
 }
 
 // indexes returns the indexes of s; done must follow. When they cannot be used,
 // it returns empty ones that rule nothing out.
 func (l *Log) indexes(s *segment) (t tables, done func()) {
 	if x := s.index.Load(); x != nil {
+		l.fillIndex(s, x)
 		return x.tables(), func() {}
 	}
 	if l.haveIndexes(s) {
@@ -152,19 +268,42 @@ func (l *Log) indexes(s *segment) (t tables, done func()) {
 	return tables{maxTimestamp: math.MaxInt64}, func() {}
 }
 
-// wholeBatches returns how many bytes at the start of buf are batches that end
-// there and before endOffset.
-func wholeBatches(buf []byte, endOffset int64) (int, error) {
+// chain checks that bytes are whole batches that follow from one another.
+type chain struct {
+	nextOffset int64 // the lowest base offset that can come
+	limit      int64 // no batch of the segment reaches past it
+	endOffset  int64 // no batch that reaches past it is wanted
+	last       bool  // the bytes go on to the segment's end
+}
+
+// check returns how many bytes at the start of buf are batches that end there and
+// before endOffset. Each was held against its checksum, and its offset against its
+// neighbours': one that jumps ahead and has no neighbour yet is left for later,
+// unless it is the first, at which the caller has looked.
+func (c *chain) check(buf []byte) (int, error) {
 	rest := buf
 	for {
-		b, after, err := record.Split(rest)
-		if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && b.NextOffset() > endOffset {
-			return len(buf) - len(rest), nil
+		done := len(buf) - len(rest)
+		b, after, err := record.Next(rest)
+		if errors.Is(err, io.ErrUnexpectedEOF) && !(c.last && len(rest) > 0) || err == nil && b.NextOffset() > c.endOffset && b.NextOffset() <= c.limit {
+			return done, nil
 		}
-		if err != nil {
-			return len(buf) - len(rest), err
+		switch {
+		case err != nil && len(rest) == 0:
+			return done, nil
+		case err != nil:
+			return done, err
+		case b.BaseOffset() < c.nextOffset || b.LastOffsetDelta() < 0 || b.NextOffset() > c.limit:
+			return done, fmt.Errorf("%w: offsets %d to %d after %d", record.ErrCorrupt, b.BaseOffset(), b.LastOffset(), c.nextOffset)
+		case b.BaseOffset() == c.nextOffset || done == 0:
+		case len(after) >= record.HeaderLen:
+			if base := record.Batch(after).BaseOffset(); base >= c.nextOffset && base < b.NextOffset() {
+				return done, fmt.Errorf("%w: base offset %d, and the next batch has %d", record.ErrCorrupt, b.BaseOffset(), base)
+			}
+		case !c.last || len(after) > 0:
+			return done, nil
 		}
-		rest = after
+		rest, c.nextOffset = after, b.NextOffset()
 	}
 }
 
@@ -173,7 +312,7 @@ func wholeBatches(buf []byte, endOffset int64) (int, error) {
 func (l *Log) BatchForTime(timestamp, endOffset int64) (b record.Batch, found bool, err error) {
 	for range readAttempts {
 		b, err = l.batchForTime(timestamp, endOffset)
-		if !removed(err) {
+		if !l.again(err) {
 			break
 		}
 	}
@@ -189,11 +328,11 @@ func (l *Log) batchForTime(timestamp, endOffset int64) (record.Batch, error) {
 		return nil, err
 	}
 	endOffset = min(endOffset, logEnd)
-	for _, s := range v.segments {
+	for i, s := range v.segments {
 		if s.baseOffset >= endOffset {
 			break
 		}
-		b, err := l.searchSegment(s, timestamp, endOffset)
+		b, err := l.searchSegment(s, v.endOf(i), timestamp, endOffset)
 		if err != nil || b != nil {
 			return b, err
 		}
@@ -201,15 +340,15 @@ func (l *Log) batchForTime(timestamp, endOffset int64) (record.Batch, error) {
 	return nil, nil
 }
 
-// searchSegment is BatchForTime in one segment.
-func (l *Log) searchSegment(s *segment, timestamp, endOffset int64) (b record.Batch, err error) {
-	from := l.floor(s, func(t tables) (int64, error) {
+// searchSegment is BatchForTime in one segment, which must end at limit.
+func (l *Log) searchSegment(s *segment, limit, timestamp, endOffset int64) (b record.Batch, err error) {
+	from, _ := l.floor(s, func(t tables) (int64, int64, error) {
 		if t.maxTimestamp < timestamp {
-			return s.size.Load(), nil
+			return s.size.Load(), -1, nil
 		}
 		offset, err := t.floorTime(timestamp)
 		if err != nil {
-			return 0, err
+			return 0, -1, err
 		}
 		return t.floor(offset)
 	})
@@ -218,20 +357,36 @@ func (l *Log) searchSegment(s *segment, timestamp, endOffset int64) (b record.Ba
 		return nil, err
 	}
 	defer l.files.release(file)
-	walkErr := walkFrom(file, s.size.Load(), from, s.baseOffset, func(h record.Batch, pos, size int64) bool {
+	find := func(h record.Batch, pos, size int64) error {
 		if h.NextOffset() > endOffset {
-			return false
+			return errFound
 		}
 		if h.MaxTimestamp() < timestamp {
-			return true
+			return nil
 		}
 		b = make(record.Batch, size)
-		if n, readErr := file.ReadAt(b, pos); int64(n) < size {
-			b, err = nil, fmt.Errorf("segment %d at byte %d: %w", s.baseOffset, pos, noEOF(readErr))
+		if n, err := file.ReadAt(b, pos); int64(n) < size {
+			return fmt.Errorf("at byte %d: %w", pos, noEOF(err))
 		}
-		return false
-	})
-	return b, errors.Join(err, walkErr)
+		if err := b.Check(); err != nil {
+			return fmt.Errorf("at byte %d: %w", pos, err)
+		}
+		return errFound
+	}
+	if s.spoiled.Load() {
+		around := bounds{size: s.size.Load(), baseOffset: s.baseOffset, endOffset: limit}
+		_, err = around.survey(file, 0, s.baseOffset, find)
+	} else {
+		walkErr := walkFrom(file, s.size.Load(), from, s.baseOffset, func(h record.Batch, pos, size int64) bool {
+			err = find(h, pos, size)
+			return err == nil
+		})
+		err = damage(s, cmp.Or(err, walkErr))
+	}
+	if errors.Is(err, errFound) {
+		return b, nil
+	}
+	return nil, err
 }
 
 // noEOF keeps a file that ends early from looking like the end of a stream.

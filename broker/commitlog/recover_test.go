@@ -241,47 +241,6 @@ func TestIndexRebuildOnFullDisk(t *testing.T) {
 	}
 }
 
-// A hole, or a sealed segment that is not whole, leaves the newer segments.
-func TestHole(t *testing.T) {
-	small := Settings{SegmentBytes: 1000, RetentionBytes: -1, Retention: -1}
-	for name, damage := range map[string]func(t *testing.T, fsys disk.FS, path string){
-		"missing": func(t *testing.T, fsys disk.FS, path string) {
-			if err := fsys.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"cut": func(t *testing.T, fsys disk.FS, path string) {
-			data := get(t, fsys, path)
-			put(t, fsys, path, data[:len(data)-1])
-		},
-		"zeroed": func(t *testing.T, fsys disk.FS, path string) {
-			put(t, fsys, path, make([]byte, len(get(t, fsys, path))))
-		},
-		"emptied": func(t *testing.T, fsys disk.FS, path string) { put(t, fsys, path, nil) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			fsys, bases, all := rolled(t, small, 20)
-			damage(t, fsys, segmentPath(bases[3], logExt))
-			for range 2 { // the second time there is nothing left to say
-				d := start(t, fsys, Options{})
-				l := d.mustOpen(t, "t-0", small)
-				if l.StartOffset() != bases[4] || l.EndOffset() != 20 {
-					t.Fatalf("log is %d to %d, want %d to 20", l.StartOffset(), l.EndOffset(), bases[4])
-				}
-				if got := everything(t, l.Log); !bytes.HasSuffix(all, got) {
-					t.Errorf("read %d bytes that were not the log's last", len(got))
-				}
-				if err := d.stop(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got := get(t, fsys, segmentPath(bases[0], logExt)+aside); !bytes.HasPrefix(all, got) {
-				t.Errorf("what was set aside is not what was there")
-			}
-		})
-	}
-}
-
 // A log whose first segment is not the one at offset 0 is a log that retention has
 // been at.
 func TestStartNotZero(t *testing.T) {

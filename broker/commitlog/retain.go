@@ -23,7 +23,7 @@ func (l *Log) Retain(now time.Time, highWatermark int64) (removedBytes int64, er
 		if s == nil {
 			return removedBytes, rollErr
 		}
-		if err := l.remove(s); err != nil {
+		if err := l.remove(s, byRetention); err != nil {
 			return removedBytes, err
 		}
 		removedBytes += s.size.Load()
@@ -69,11 +69,14 @@ func (l *Log) oldestToGo(now time.Time, highWatermark int64) *segment {
 // remove takes the first segment away. It is out of the list before its file
 // goes, so that readers who find no file know why; and its name is gone for good
 // before the next one may go, so that no power cut leaves a hole.
-func (l *Log) remove(s *segment) error {
+func (l *Log) remove(s *segment, why dropReason) error {
 	l.mu.Lock()
-	l.view.Store(&view{slices.Clone(l.view.Load().segments[1:])})
+	rest := slices.Clone(l.view.Load().segments[1:])
+	l.view.Store(&view{rest})
 	l.mu.Unlock()
+	l.metrics.dropped(why, s.size.Load(), rest[0].baseOffset-s.baseOffset)
 	defer l.files.forget(s, true)
+	defer l.budget.removed(s.size.Load())
 	for _, ext := range []string{logExt, indexExt, timeIndexExt} {
 		if err := l.fs.Remove(s.path(ext)); err != nil && !removed(err) {
 			return fmt.Errorf("%s: remove segment %d: %w", l.name, s.baseOffset, err)

@@ -21,12 +21,15 @@ const (
 const baseDigits = 20
 
 // segment is a run of a log's batches. The last of a log is active and grows; the
-// others are sealed: whole, synced and never changed.
+// others are sealed: synced, and never changed but by a repair. Where offsets were
+// lost, one does not begin where the one before it ends.
 type segment struct {
 	dir        string // of the log
 	baseOffset int64
 	size       atomic.Int64          // bytes that readers may see
 	index      atomic.Pointer[index] // of the active segment; nil once sealed
+
+	spoiled atomic.Bool // there are bad bytes in it that could not be taken out
 
 	firstAppend time.Time // guarded by Log.mu; zero before it
 	lastAppend  time.Time // guarded by Log.mu
@@ -70,6 +73,14 @@ type view struct{ segments []*segment }
 func (v *view) startOffset() int64 { return v.segments[0].baseOffset }
 
 func (v *view) active() *segment { return v.segments[len(v.segments)-1] }
+
+// endOf returns where the i-th segment must end: noEnd for the active one.
+func (v *view) endOf(i int) int64 {
+	if i == len(v.segments)-1 {
+		return noEnd
+	}
+	return v.segments[i+1].baseOffset
+}
 
 // find returns which segment holds offset, which is not before the first.
 func (v *view) find(offset int64) int {

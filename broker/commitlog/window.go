@@ -134,15 +134,24 @@ func badData(err error) bool {
 var walkBuffers = sync.Pool{New: func() any { return new([walkBytes]byte) }}
 
 // walk calls yield for each batch from pos on, with its header, position and
-// size, until yield returns false or the segment ends. It looks at headers only.
+// size, until yield returns false or the segment ends. It looks at headers only,
+// and doubts a batch whose offset the next one contradicts; the first one only if
+// it is the segment's.
 func walk(r io.ReaderAt, size, pos, prevOffset int64, yield func(h record.Batch, pos, size int64) bool) error {
 	buf := walkBuffers.Get().(*[walkBytes]byte)
 	defer walkBuffers.Put(buf)
-	w := window{r: r, size: size, buf: buf[:]}
+	w, first := window{r: r, size: size, buf: buf[:]}, pos
 	for pos < size {
 		h, n, err := w.header(pos, prevOffset)
 		if err != nil {
 			return fmt.Errorf("at byte %d: %w", pos, err)
+		}
+		if h.BaseOffset() != prevOffset && (pos != first || pos == 0) {
+			header := record.Batch(append(make([]byte, 0, record.HeaderLen), h...))
+			if err := w.checkJump(pos+n, prevOffset, header); err != nil {
+				return fmt.Errorf("at byte %d: %w", pos, err)
+			}
+			h = header
 		}
 		prevOffset = h.NextOffset()
 		if !yield(h, pos, n) {

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // FS is a file system. Names are paths as package os takes them. Creating,
@@ -46,6 +47,12 @@ type File interface {
 
 // ErrLocked is returned by Lock when another process has the directory.
 var ErrLocked = errors.New("locked by another process")
+
+// Unreadable reports whether err, of a read, is about the place that was read and
+// not about the file: other places may be read.
+func Unreadable(err error) bool {
+	return slices.ContainsFunc(badBlock, func(bad error) bool { return errors.Is(err, bad) })
+}
 
 // WriteFile replaces path with data so that a power cut leaves the old file or
 // the new one, never a part of either. It returns once the new file, and its

@@ -172,6 +172,27 @@ func TestAwaitOrder(t *testing.T) {
 	})
 }
 
+// A read that starts below the high watermark ends there: what is written behind
+// it is not synced yet.
+func TestReadEndsAtHighWatermark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openBox(t, commitlog.Sync)
+		p := b.partition(t)
+		appendTo(t, p, batch(3, 0))
+		b.leave <- nil
+		synctest.Wait()
+		appendTo(t, p, batch(2, 0))
+		f, err := p.Read(0, 1<<20, true)
+		if err != nil || f.HighWatermark != 3 {
+			t.Fatalf("up to %d, %v; want 3", f.HighWatermark, err)
+		}
+		first, rest, err := record.Next(f.Records)
+		if err != nil || first.Count() != 3 || len(rest) != 0 {
+			t.Errorf("read %d records and %d bytes behind them, %v; want 3 and none", first.Count(), len(rest), err)
+		}
+	})
+}
+
 // A failed sync takes the partition off line: those who wait learn it, so does
 // who comes later, and the neighbour goes on.
 func TestFailedSync(t *testing.T) {

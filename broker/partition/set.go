@@ -133,6 +133,7 @@ func logSettings(s topic.Settings) commitlog.Settings {
 		SegmentAge:     s.SegmentAge,
 		RetentionBytes: s.RetentionBytes,
 		Retention:      s.Retention,
+		KeepWhenFull:   s.Full == topic.Reject,
 	}
 }
 
@@ -205,6 +206,7 @@ func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
 		for _, p := range s.All() {
 			p.retain(time.Now(), s.log)
 		}
+		s.dir.Tidy()
 		select {
 		case <-ctx.Done():
 			return nil

@@ -1,6 +1,9 @@
 package record
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Builder gathers records into one uncompressed batch. The zero Builder is
 // ready; after Batch it is empty again.
@@ -16,6 +19,12 @@ func (bu *Builder) Len() int { return len(bu.buf) }
 
 // Count is how many records were added.
 func (bu *Builder) Count() int { return int(bu.count) }
+
+// Grow makes room for a batch of size bytes, so that one whose size can be told
+// beforehand is not copied as it grows.
+func (bu *Builder) Grow(size int) {
+	bu.buf = slices.Grow(bu.buf, max(0, size-len(bu.buf)))
+}
 
 // Add appends a record that happened at timestamp. It copies all it is given. A
 // nil key or value becomes null.

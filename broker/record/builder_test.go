@@ -183,3 +183,30 @@ func TestNextAgainstKmsg(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", records, want)
 	}
 }
+
+// A batch for which there is room is not copied, whatever is added to it.
+func TestBuilderGrow(t *testing.T) {
+	var want Builder
+	add := func(bu *Builder) {
+		for i := range 100 {
+			bu.Add(int64(i), []byte("key"), make([]byte, 100), nil)
+		}
+	}
+	add(&want)
+	size := want.Len()
+	allocations := testing.AllocsPerRun(10, func() {
+		var bu Builder
+		bu.Grow(size)
+		add(&bu)
+	})
+	if allocations > 1 {
+		t.Errorf("%v allocations, want 1", allocations)
+	}
+	var got Builder
+	got.Grow(size)
+	add(&got)
+	got.Grow(1) // less than there is: nothing happens
+	if string(got.Batch()) != string(want.Batch()) {
+		t.Error("a batch with room differs from one that grew")
+	}
+}

@@ -20,6 +20,30 @@ type Settings struct {
 	RetentionBytes  int64         // retention.bytes: per partition; -1 keeps everything
 	Retention       time.Duration // retention.ms: since the append; -1 keeps everything
 	MaxMessageBytes int64         // max.message.bytes: the largest record batch that is taken
+	Full            FullPolicy    // headwater.full: what becomes of old segments when the box has no room
+}
+
+// FullPolicy says what a topic gives when the box has no room for a new record, of
+// whatever topic.
+type FullPolicy int8
+
+// The policies.
+const (
+	DropOldest FullPolicy = iota // its oldest segments may go
+	Reject                       // nothing of it goes: records are refused instead
+)
+
+var fullPolicies = []string{DropOldest: "drop-oldest", Reject: "reject"}
+
+// String returns the word that users write.
+func (p FullPolicy) String() string { return fullPolicies[p] }
+
+// ParseFullPolicy reads what String wrote.
+func ParseFullPolicy(s string) (FullPolicy, error) {
+	if i := slices.Index(fullPolicies, s); i >= 0 {
+		return FullPolicy(i), nil
+	}
+	return 0, fmt.Errorf("%w: %.60q is none of %s", ErrInvalidSetting, s, strings.Join(fullPolicies, ", "))
 }
 
 // Forever is Retention's value for keeping records whatever their age.
@@ -48,7 +72,8 @@ const (
 )
 
 // setting ties a name to a field of Settings, within a range both ends of which
-// are allowed.
+// are allowed. With words, what is written is one of them and the field holds its
+// place among them.
 type setting struct {
 	name      string
 	kind      kind
@@ -57,33 +82,65 @@ type setting struct {
 	set       func(*Settings, int64)
 	doc       string
 	brokerKey string // the broker setting that it falls back to, Kafka's name
+	words     []string
+}
+
+// parse reads a value as users write it.
+func (k setting) parse(value string) (v int64, ok bool) {
+	if k.words != nil {
+		i := slices.Index(k.words, value)
+		return int64(i), i >= 0
+	}
+	v, err := strconv.ParseInt(value, 10, 64)
+	return v, err == nil && v >= k.min && v <= k.max
+}
+
+// format writes what parse reads.
+func (k setting) format(v int64) string {
+	if k.words != nil {
+		return k.words[v]
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// allowed says what parse takes.
+func (k setting) allowed() string {
+	if k.words != nil {
+		return "one of " + strings.Join(k.words, ", ")
+	}
+	return fmt.Sprintf("a whole number from %d to %d", k.min, k.max)
 }
 
 var settings = []setting{
+	{ // our own, and so not by a name that could be Kafka's
+		"headwater.full", kindString, 0, 0,
+		func(s *Settings) int64 { return int64(s.Full) }, func(s *Settings, v int64) { s.Full = FullPolicy(v) },
+		"When the box has no room: drop-oldest lets this topic's oldest segments go, reject keeps them and refuses records.", "", fullPolicies,
+	},
 	{
 		"max.message.bytes", kindInt, 1 << 10, 64 << 20,
 		func(s *Settings) int64 { return s.MaxMessageBytes }, func(s *Settings, v int64) { s.MaxMessageBytes = v },
-		"The largest record batch that is taken, in bytes.", "message.max.bytes",
+		"The largest record batch that is taken, in bytes.", "message.max.bytes", nil,
 	},
 	{
 		"retention.bytes", kindLong, -1, 1 << 60,
 		func(s *Settings) int64 { return s.RetentionBytes }, func(s *Settings, v int64) { s.RetentionBytes = v },
-		"Old segments go while the partition is larger than this many bytes; -1 keeps them.", "log.retention.bytes",
+		"Old segments go while the partition is larger than this many bytes; -1 keeps them.", "log.retention.bytes", nil,
 	},
 	{
 		"retention.ms", kindLong, -1, maxMillis,
 		func(s *Settings) int64 { return millis(s.Retention) }, func(s *Settings, v int64) { s.Retention = duration(v) },
-		"Segments that were last appended to more than this many milliseconds ago go; -1 keeps them.", "log.retention.ms",
+		"Segments that were last appended to more than this many milliseconds ago go; -1 keeps them.", "log.retention.ms", nil,
 	},
 	{
 		"segment.bytes", kindInt, 1 << 20, 1 << 30,
 		func(s *Settings) int64 { return s.SegmentBytes }, func(s *Settings, v int64) { s.SegmentBytes = v },
-		"A segment is closed before it passes this many bytes.", "log.segment.bytes",
+		"A segment is closed before it passes this many bytes.", "log.segment.bytes", nil,
 	},
 	{
 		"segment.ms", kindLong, 1000, maxMillis,
 		func(s *Settings) int64 { return millis(s.SegmentAge) }, func(s *Settings, v int64) { s.SegmentAge = duration(v) },
-		"A segment is closed when it is older than this many milliseconds.", "log.roll.ms",
+		"A segment is closed when it is older than this many milliseconds.", "log.roll.ms", nil,
 	},
 }
 
@@ -141,9 +198,9 @@ func applyOne(s *Settings, name, value string) error {
 		return fmt.Errorf("%w: %.60q is not a setting of a topic", ErrInvalidSetting, name)
 	}
 	k := settings[i]
-	v, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || v < k.min || v > k.max {
-		return fmt.Errorf("%w: %s is %.60q, want a whole number from %d to %d", ErrInvalidSetting, name, value, k.min, k.max)
+	v, ok := k.parse(value)
+	if !ok {
+		return fmt.Errorf("%w: %s is %.60q, want %s", ErrInvalidSetting, name, value, k.allowed())
 	}
 	k.set(s, v)
 	return nil
@@ -160,7 +217,7 @@ type Described struct {
 func (s Settings) Describe() []Described {
 	var out []Described
 	for _, k := range settings {
-		out = append(out, Described{k.name, strconv.FormatInt(k.get(&s), 10), k.doc, int8(k.kind), k.brokerKey})
+		out = append(out, Described{k.name, k.format(k.get(&s)), k.doc, int8(k.kind), k.brokerKey})
 	}
 	for _, f := range fixed {
 		out = append(out, Described{Name: f.name, Value: f.value, Type: int8(f.kind), Doc: "Has this one value here."})

@@ -63,10 +63,10 @@ func TestID(t *testing.T) {
 
 func TestApply(t *testing.T) {
 	got, err := Apply(Defaults(), map[string]string{
-		"retention.ms": "-1", "retention.bytes": "1048576", "segment.ms": "60000", "cleanup.policy": "delete",
+		"retention.ms": "-1", "retention.bytes": "1048576", "segment.ms": "60000", "cleanup.policy": "delete", "headwater.full": "reject",
 	})
 	want := Defaults()
-	want.Retention, want.RetentionBytes, want.SegmentAge = Forever, 1<<20, time.Minute
+	want.Retention, want.RetentionBytes, want.SegmentAge, want.Full = Forever, 1<<20, time.Minute, Reject
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}
@@ -79,6 +79,7 @@ func TestApplyComplains(t *testing.T) {
 		"retention.ms":      "a week",
 		"max.message.bytes": "99999999999999999999",
 		"cleanup.policy":    "compact",
+		"headwater.full":    "0",
 		"colour":            "red",
 	}
 	_, err := Apply(Defaults(), bad)
@@ -96,7 +97,7 @@ func TestApplyComplains(t *testing.T) {
 // settings makes an equal one.
 func TestDescribeAppliesBack(t *testing.T) {
 	want := Defaults()
-	want.Retention, want.SegmentAge, want.MaxMessageBytes = Forever, time.Hour, 1<<20
+	want.Retention, want.SegmentAge, want.MaxMessageBytes, want.Full = Forever, time.Hour, 1<<20, Reject
 	listed := map[string]string{}
 	for _, d := range want.Describe() {
 		listed[d.Name] = d.Value
