@@ -24,8 +24,8 @@ check: ## gofumpt, vet, staticcheck, and the tests with the race detector
 fuzz: ## run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
-bench: build ## run the benchmarks and print the footprint
-	$(GO) test -run '^$$' -bench . ./... && $(GO) run ./appliance/e2e/footprint
+bench: build ## run the benchmarks, hold the broker against the machine (headwater bench), print the footprint
+	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint
 
 interop: build ## run the whole appliance against real clients
 	.ci/needs $(GO) kcat && $(GO) test -count=1 -tags interop ./appliance/e2e/...

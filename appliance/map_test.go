@@ -62,7 +62,8 @@ var houseMap = []room{
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
 	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/record broker/topic bridge", prometheus + " " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/config bridge/subject", "github.com/spf13/cobra"},
+	{"appliance/bench", "appliance/e2e/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/e2e/process", "", ""},

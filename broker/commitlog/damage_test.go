@@ -287,20 +287,53 @@ func TestBatchInRecord(t *testing.T) {
 	inside := newBatch(1, 0, 50, 'i')
 	inside.Stamp(2, 0)
 	for _, at := range []int{11, 70} { // the length; a byte of the record
-		var file []byte
+		fsys := disk.NewCrash(0)
+		d := start(t, fsys, Options{})
+		l := d.mustOpen(t, "t-0", keepAll)
 		for i := range 4 {
 			var bu record.Builder
 			bu.Add(int64(i), nil, append(slices.Clone([]byte(inside)), "more"...), nil)
-			b := bu.Batch()
-			b.Stamp(int64(i), 0)
-			file = append(file, b...)
+			l.mustAppend(t, bu.Batch())
 		}
-		all := bytes.Clone(file)
-		file[len(file)/4+at] ^= 1
-		l := start(t, withSegment(t, file), Options{}).mustOpen(t, "t-0", keepAll)
+		all := everything(t, l.Log)
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		flipInPlace(t, fsys, segmentPath(0, logExt), int64(len(all)/4+at))
+		l = start(t, fsys, Options{}).mustOpen(t, "t-0", keepAll)
 		if offsets, runs := lost(t, l.Log, all); offsets != 1 || runs != 1 {
 			t.Errorf("byte %d: %d offsets lost in %d runs", at, offsets, runs)
 		}
+	}
+}
+
+// What a power cut left of batches that were not synced may have holes: a later
+// batch is there and an earlier one is not. The log ends before the first hole, so
+// that no producer's batches are out of order, and the rest is kept aside.
+func TestHoleInTornTail(t *testing.T) {
+	var file []byte
+	for i := range 4 {
+		b := newBatch(1, int64(i), 100, 'v')
+		b.Stamp(int64(i), 0)
+		file = append(file, b...)
+	}
+	size := len(file) / 4
+	for name, hole := range map[string][2]int{"second": {1, 2}, "secondAndThird": {1, 3}, "first": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			left := bytes.Clone(file)
+			clear(left[hole[0]*size : hole[1]*size])
+			d := start(t, withSegment(t, left), Options{})
+			l := d.mustOpen(t, "t-0", keepAll)
+			if want := int64(hole[0]); l.EndOffset() != want || l.Size() != want*int64(size) {
+				t.Errorf("the log ends at offset %d and byte %d, want %d and %d", l.EndOffset(), l.Size(), want, want*int64(size))
+			}
+			if got, want := testutil.ToFloat64(d.metrics.quarantined), float64(len(file)-hole[0]*size); got != want {
+				t.Errorf("%v bytes kept aside, want %v", got, want)
+			}
+			if base := l.mustAppend(t, newBatch(1, 9, 100, 'n')); base != int64(hole[0]) {
+				t.Errorf("the next batch is at offset %d, want %d", base, hole[0])
+			}
+		})
 	}
 }
 

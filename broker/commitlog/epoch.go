@@ -17,6 +17,9 @@ func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
 	if end == v.startOffset() {
 		return leaderEpoch, nil
 	}
+	if leaderEpoch, ok := l.tailEpoch(); ok {
+		return leaderEpoch, nil
+	}
 	s := v.segments[v.find(end-1)]
 	file, err := l.files.acquire(s, logExt)
 	if err != nil {
@@ -29,4 +32,19 @@ func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
 		return true
 	})
 	return leaderEpoch, err
+}
+
+// tailEpoch reads the last batch's header where the log remembers it, so that a
+// start does not go through what lies before it.
+func (l *Log) tailEpoch() (leaderEpoch int32, ok bool) {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	header := make(record.Batch, record.HeaderLen)
+	if l.tail.last < 0 || l.closed.Load() {
+		return -1, false
+	}
+	if _, err := l.file.ReadAt(header, l.tail.last); err != nil || header.NextOffset() != l.tail.offset {
+		return -1, false
+	}
+	return header.LeaderEpoch(), true
 }

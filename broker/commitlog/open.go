@@ -102,8 +102,14 @@ func appendTime(modified, now time.Time) time.Time {
 
 // recover finds where the last segment's whole batches end, cuts what follows, and
 // makes sure that the rest is on stable storage: after a kill, what the survey has
-// read may have come from memory. Bad bytes that whole batches follow are no torn
-// tail but damage: what follows them may have been acknowledged, and stays.
+// read may have come from memory.
+//
+// Bad bytes that whole batches follow are damage, and what follows stays, when all
+// of it was synced: after a clean stop, and before the recovery point, which is
+// where the survey begins. Behind that point a power cut leaves the same picture:
+// the disk may have written a later batch and not an earlier one. Nothing from the
+// first bad byte on is kept in the log then, since a batch without those before it
+// would break its producer's order; the bytes go into quarantine.
 func (l *Log) recover(s *segment, m mark) (err error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
 	if err != nil {
@@ -117,6 +123,11 @@ func (l *Log) recover(s *segment, m mark) (err error) {
 	r, err := l.surveyLast(s, file, m)
 	if err != nil {
 		return err
+	}
+	if len(r.middle()) > 0 && !l.dir.cleanStart {
+		if err := l.tearOff(s, file, &r); err != nil {
+			return err
+		}
 	}
 	if len(r.middle()) > 0 {
 		if cleanErr := l.cleanLast(s, file, r); cleanErr != nil {
@@ -183,8 +194,12 @@ type lastSegment struct {
 	findings
 	x    *index
 	size int64
-	from int64 // what is before was not looked at
 	last int64 // where the last whole batch begins; -1 when there is none
+
+	// Where the survey began: what is before was not looked at.
+	from       int64
+	fromOffset int64 // of the batch that can stand there
+	fromLast   int64 // last, as it is before it
 }
 
 // surveyLast surveys the last segment from where m says, and begins its index.
@@ -197,6 +212,7 @@ func (l *Log) surveyLast(s *segment, file disk.File, m mark) (r lastSegment, err
 	if m.holds(s, file, r.size, l.dir.cleanStart) {
 		r.from, r.last, nextOffset = m.position, m.last, m.recoveryPoint
 	}
+	r.fromOffset, r.fromLast = nextOffset, r.last
 	r.x = newIndexFrom(s.baseOffset, r.from, nextOffset)
 	b := bounds{size: r.size, baseOffset: s.baseOffset, endOffset: noEnd}
 	r.findings, err = b.survey(file, r.from, nextOffset, func(h record.Batch, pos, n int64) error {
@@ -205,6 +221,26 @@ func (l *Log) surveyLast(s *segment, file disk.File, m mark) (r lastSegment, err
 		return nil
 	})
 	return r, err
+}
+
+// tearOff ends what was found at the first bad byte, and survey's index with it. A
+// quarantine that cannot be written to is no reason not to start.
+func (l *Log) tearOff(s *segment, file disk.File, r *lastSegment) (err error) {
+	first := r.bad[0]
+	if err := l.setAside(file, s, []span{{from: first.from, to: r.size}}); err != nil {
+		l.log.Error("torn tail not kept aside", "log", l.name, "segment", s.baseOffset, "err", err)
+	}
+	size := r.size
+	b := bounds{size: first.from, baseOffset: s.baseOffset, endOffset: noEnd}
+	from, next := r.from, r.fromOffset
+	r.x, r.last = newIndexFrom(s.baseOffset, from, next), r.fromLast
+	r.findings, err = b.survey(file, from, next, func(h record.Batch, pos, n int64) error {
+		r.x.add(h, pos, n)
+		r.last = pos
+		return nil
+	})
+	r.size = size
+	return err
 }
 
 // cleanLast takes bad bytes out of the last segment, before anything is appended.

@@ -79,6 +79,7 @@ func (l *Log) mend(s *segment) error {
 	next.firstAppend, next.lastAppend = s.firstAppend, s.lastAppend
 	l.view.Store(&view{segments})
 	l.mu.Unlock()
+	l.budget.used.Add(next.size.Load() - s.size.Load())
 	l.files.forget(s, true)
 	return nil
 }

@@ -123,6 +123,9 @@ func (p *Process) current() *run {
 	return p.run
 }
 
+// PID is the process id of the one that was started last.
+func (p *Process) PID() int { return p.current().cmd.Process.Pid }
+
 // Ended is closed once the process that was started last has ended.
 func (p *Process) Ended() <-chan struct{} { return p.current().ended }
 
