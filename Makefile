@@ -16,10 +16,10 @@ build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
 
 test: ## run all Go tests, after getting what they need
-	.ci/needs $(GO) kcat && $(GO) test ./...
+	.ci/needs $(GO) kcat mkfs.ext4 && $(GO) test ./...
 
 check: ## gofumpt, vet, staticcheck, and the tests with the race detector
-	.ci/needs $(GO) kcat gcc && .ci/check
+	.ci/needs $(GO) kcat mkfs.ext4 gcc && .ci/check
 
 fuzz: ## run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
@@ -27,5 +27,5 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 bench: build ## run the benchmarks, hold the broker against the machine (headwater bench), print the footprint
 	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint
 
-interop: build ## run the whole appliance against real clients
-	.ci/needs $(GO) kcat && $(GO) test -count=1 -tags interop ./appliance/e2e/...
+interop: build ## run the whole appliance against real clients, kills and power cuts
+	.ci/needs $(GO) kcat mkfs.ext4 && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 $(GO) test -count=1 -tags interop ./appliance/e2e/...

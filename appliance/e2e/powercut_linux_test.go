@@ -72,6 +72,7 @@ func TestPowerCut(t *testing.T) {
 	for _, c := range r.checkers {
 		c.report(t)
 	}
+	t.Logf("%d acks came after a cut and do not count", r.late.Load())
 	t.Logf("%d power cuts, %v each", n, (took / time.Duration(n)).Round(time.Millisecond))
 }
 
@@ -101,6 +102,23 @@ type cutRig struct {
 	numbers             atomic.Int64                 // of the records sent, whoever sends
 	onKafka, onNATS     *progress                    // acks
 	stopReaders         func()
+
+	dark atomic.Bool // the power is going or gone
+	late atomic.Int64
+}
+
+// ack notes a promise, if it came while there was power. A process whose power goes
+// with its card's sends nothing after that; this one lives a moment longer, and a
+// sync that the cut meets half-way may tell it that all is well. A loop of write and
+// fdatasync alone, three files at a time, lost nothing in 450 files that was confirmed
+// before the cut began, and in 11 of them what was confirmed after it.
+func (r *cutRig) ack(c *checker, p place, value string, on *progress) {
+	if r.dark.Load() {
+		r.late.Add(1)
+		return
+	}
+	c.ack(p, value)
+	on.add(1)
 }
 
 func newCutRig(t *testing.T, durability string) *cutRig {
@@ -147,6 +165,7 @@ func (r *cutRig) round(t *testing.T) {
 		r.onKafka.awaitMore(t, r.p, 1+kafka, "acks on Kafka")
 		r.onNATS.awaitMore(t, r.p, 1+nats/10, "acks on NATS")
 	}
+	r.dark.Store(true)
 	if err := r.card.cut(); err != nil {
 		t.Fatalf("%v; where that is not permitted, set %s=1 to do without this test", err, noRoot)
 	}
@@ -154,6 +173,7 @@ func (r *cutRig) round(t *testing.T) {
 	stopLoad() // before the restart: a client may try again what it sent, and then it may be there twice
 	r.card.unmount(t)
 	r.card.mount(t)
+	r.dark.Store(false)
 	restart(t, r.p)
 	for _, c := range r.checkers {
 		r.audit(t, c)
@@ -205,8 +225,7 @@ func (r *cutRig) produce(ctx context.Context, t *testing.T) {
 		record := &kgo.Record{Topic: "readings", Partition: int32(n % cutPartitions), Value: []byte(r.value(r.readings, n))}
 		cl.Produce(ctx, record, func(sent *kgo.Record, err error) {
 			if err == nil { // else nothing was promised
-				r.readings.ack(place{sent.Partition, sent.Offset}, string(sent.Value))
-				r.onKafka.add(1)
+				r.ack(r.readings, place{sent.Partition, sent.Offset}, string(sent.Value), r.onKafka)
 			}
 		})
 	}
@@ -222,8 +241,7 @@ func (r *cutRig) publish(ctx context.Context) {
 		mu.Lock()
 		value := values[a.number]
 		mu.Unlock()
-		r.telemetry.ack(a.place, value)
-		r.onNATS.add(1)
+		r.ack(r.telemetry, a.place, value, r.onNATS)
 	}
 	// How it ends is no matter: what was not acked was not promised.
 	_ = pub.publish(ctx, func() (message, bool) {
