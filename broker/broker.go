@@ -30,6 +30,7 @@ import (
 // and checks the values.
 type Config struct {
 	DataDir      string
+	FS           disk.FS // that the data directory is on; nil is the machine's
 	Durability   commitlog.Policy
 	SyncInterval time.Duration // between syncs under commitlog.Interval
 	DataBudget   int64         // bytes of all topics; commitlog.BudgetAuto; 0 is no limit
@@ -70,7 +71,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
-		FS: disk.OS{}, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
+		FS: cfg.FS, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
 		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, Log: log, Registerer: reg,
 	})
 	if err != nil {
@@ -134,10 +135,26 @@ func (b *Broker) Ready() error {
 	if !b.running.Load() {
 		return errors.New("not running")
 	}
-	if offline := b.partitions.Offline(); len(offline) > 0 {
-		return fmt.Errorf("%d partitions are offline: %s", len(offline), strings.Join(offline, ", "))
+	return notReady(b.partitions.Offline())
+}
+
+// maxTold is of how many partitions Ready says why they are offline: one disk
+// takes all with it.
+const maxTold = 10
+
+// notReady says which partitions are offline, and why; nil when none is.
+func notReady(offline []partition.Offline) error {
+	if len(offline) == 0 {
+		return nil
 	}
-	return nil
+	var told []string
+	for _, p := range offline[:min(len(offline), maxTold)] {
+		told = append(told, fmt.Sprintf("%s (%v)", p.Name, p.Err))
+	}
+	if more := len(offline) - len(told); more > 0 {
+		told = append(told, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("%d partitions are offline: %s", len(offline), strings.Join(told, ", "))
 }
 
 // newServer makes the Kafka listener's server.

@@ -217,8 +217,8 @@ func TestFailedSync(t *testing.T) {
 		if _, _, err := p.Append(batch(1, 0)); !errors.Is(err, commitlog.ErrOffline) {
 			t.Errorf("append: %v, want %v", err, commitlog.ErrOffline)
 		}
-		if got, want := b.set.Offline(), []string{"press-0"}; !slices.Equal(got, want) {
-			t.Errorf("offline %v, want %v", got, want)
+		if got := b.set.Offline(); len(got) != 1 || got[0].Name != "press-0" || !errors.Is(got[0].Err, commitlog.ErrOffline) {
+			t.Errorf("offline %v, want press-0 and why", got)
 		}
 		other, err := b.set.Get("press", 1)
 		if err != nil {

@@ -86,21 +86,27 @@ func (s *Set) All() []*Partition {
 	return all
 }
 
-// Offline returns the names of the partitions that do not serve, sorted.
-func (s *Set) Offline() []string {
-	var names []string
+// Offline is a partition that does not serve, and why.
+type Offline struct {
+	Name string
+	Err  error
+}
+
+// Offline returns the partitions that do not serve, by name.
+func (s *Set) Offline() []Offline {
+	var all []Offline
 	s.mu.RLock()
-	for k := range s.unopened {
-		names = append(names, k.String())
+	for k, err := range s.unopened {
+		all = append(all, Offline{k.String(), err})
 	}
 	s.mu.RUnlock()
 	for _, p := range s.All() {
-		if p.Err() != nil {
-			names = append(names, p.name)
+		if err := p.Err(); err != nil {
+			all = append(all, Offline{p.name, err})
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(all, func(a, b Offline) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // Open makes the partition's log ready, creating it when it is not there. The
