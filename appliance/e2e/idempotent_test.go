@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -16,14 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// killRoundsText is HEADWATER_KILL_ROUNDS. It is taken out of the environment
-// before any process starts: headwater refuses variables that are no settings.
-var killRoundsText = func() string {
-	const name = "HEADWATER_KILL_ROUNDS"
-	defer os.Unsetenv(name)
-	return os.Getenv(name)
-}()
 
 // Killed again and again while idempotent producers, of franz-go and librdkafka,
 // and a plain one are at work, the process loses nothing that it acked, and has
