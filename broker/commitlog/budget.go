@@ -116,7 +116,7 @@ func (b *budget) regain(n int64) bool {
 func (b *budget) makeRoom(n int64, why dropReason, need func() int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for range 3 { // what is chosen may be gone, or written to, when its turn comes
+	for range maxRoomRounds { // what is chosen may be gone, or written to, when its turn comes
 		missing := need()
 		if missing <= 0 {
 			return nil
@@ -142,6 +142,9 @@ func (b *budget) makeRoom(n int64, why dropReason, need func() int64) error {
 	}
 	return ErrFull
 }
+
+// maxRoomRounds bounds how often makeRoom chooses anew: writers go on meanwhile.
+const maxRoomRounds = 64
 
 // candidate is a segment that may go for want of room.
 type candidate struct {

@@ -199,8 +199,8 @@ func TestBuilderGrow(t *testing.T) {
 		bu.Grow(size)
 		add(&bu)
 	})
-	if allocations > 1 {
-		t.Errorf("%v allocations, want 1", allocations)
+	if allocations > 2 { // the room, and under the race detector the Builder
+		t.Errorf("%v allocations, want 2 at most", allocations)
 	}
 	var got Builder
 	got.Grow(size)
