@@ -99,7 +99,7 @@ type once struct {
 
 func startOnce(t *testing.T, address string) *once {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.AlwaysRetryEOF(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MaxBufferedRecords(200), kgo.RetryBackoffFn(shortly))
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ func (s stored) header(name string) string {
 func client(t *testing.T, address string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.AlwaysRetryEOF(), // a kill may meet a connection in its first exchange
 		kgo.SeedBrokers(address),
 		kgo.DisableIdempotentWrite(),
 		kgo.DisableClientMetrics(),

@@ -212,7 +212,7 @@ func (r *cutRig) value(c *checker, number int64) string {
 
 // produce produces with acks=all, several requests in flight, until ctx is done.
 func (r *cutRig) produce(ctx context.Context, t *testing.T) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.p.Kafka), kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.p.Kafka), kgo.AlwaysRetryEOF(), kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.MaxProduceRequestsInflightPerBroker(5), kgo.MaxBufferedRecords(100),
 		kgo.ProducerBatchMaxBytes(8<<10), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RetryBackoffFn(shortly))
 	if err != nil {
