@@ -40,7 +40,7 @@ func (s stored) header(name string) string {
 }
 
 // client returns a franz-go client of the process on address, closed when the
-// test ends. Idempotent writes are off: they need an API that there is not yet.
+// test ends. Idempotent writes are off: TestKill has clients of its own for them.
 func client(t *testing.T, address string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{

@@ -9,6 +9,7 @@
 package codec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -121,4 +122,21 @@ func readAll(c record.Codec, r io.Reader, src []byte, maxBytes int64) ([]byte, e
 			buf = larger
 		}
 	}
+}
+
+// resetWriter is a compressor that can be used again.
+type resetWriter interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+// compressed returns src as w writes it, from its beginning to its end.
+func compressed(w resetWriter, src []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w.Reset(&out)
+	if _, err := w.Write(src); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return out.Bytes(), err
 }

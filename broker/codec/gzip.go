@@ -25,11 +25,5 @@ var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 func gzipped(src []byte) ([]byte, error) {
 	w := gzipWriters.Get().(*gzip.Writer)
 	defer gzipWriters.Put(w)
-	var out bytes.Buffer
-	w.Reset(&out)
-	if _, err := w.Write(src); err != nil {
-		return nil, err
-	}
-	err := w.Close()
-	return out.Bytes(), err
+	return compressed(w, src)
 }

@@ -89,11 +89,5 @@ var lz4Writers = sync.Pool{New: func() any {
 func lz4ed(src []byte) ([]byte, error) {
 	w := lz4Writers.Get().(*lz4.Writer)
 	defer lz4Writers.Put(w)
-	var out bytes.Buffer
-	w.Reset(&out)
-	if _, err := w.Write(src); err != nil {
-		return nil, err
-	}
-	err := w.Close()
-	return out.Bytes(), err
+	return compressed(w, src)
 }
