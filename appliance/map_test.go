@@ -62,12 +62,12 @@ var houseMap = []room{
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
 	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/record broker/topic bridge", prometheus + " " + errgroup},
-	{"appliance/bench", "appliance/e2e/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
+	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 
 	// what looks at it from outside, by its ports alone
-	{"appliance/e2e/process", "", ""},
-	{"appliance/e2e/footprint", "appliance/e2e/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
+	{"appliance/process", "", ""},
+	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }
 
 // oneRoomEach are modules that only one room may import, so that they can be

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 // side is one of those that take turns: a broker or a limit.

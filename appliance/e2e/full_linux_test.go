@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 // On a file system that is full to the last byte the process goes on: producers

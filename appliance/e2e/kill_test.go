@@ -10,7 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 const (

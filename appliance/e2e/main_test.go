@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 // patience is how long anything here may take before it counts as not happening.

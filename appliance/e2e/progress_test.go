@@ -4,7 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 // progress counts what happens, and lets a test wait for it.

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/headwater/headwater/appliance/e2e/process"
+	"github.com/headwater/headwater/appliance/process"
 )
 
 func main() {

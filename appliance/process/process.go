@@ -1,5 +1,6 @@
 // Package process runs the headwater binary as a process of its own, the way an
-// operator would: for the end-to-end tests and for the measurements beside them.
+// operator would: for `headwater bench`, which ships with it, and for the end-to-end
+// tests.
 //
 // It builds the binary, gives it free loopback ports and a data directory, waits
 // until it is ready, and signals, kills and restarts it. It knows nothing of what
