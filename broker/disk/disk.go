@@ -1,11 +1,13 @@
 // Package disk is the few file operations whose order matters: what must be on
-// stable storage before what. It knows nothing of records or logs.
+// stable storage before what; and what the machine below them says of its time. It
+// knows nothing of records or logs.
 //
 // FS is what the rooms above write through. OS is the real file system; Crash is
 // one in memory that loses power at a chosen operation. Both may be used from
 // any goroutine. Sizes and positions are bytes.
 //
-// The package starts no goroutines and imports only the standard library.
+// The package starts no goroutines, and imports golang.org/x/sys/unix beside the
+// standard library.
 package disk
 
 import (
