@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math"
@@ -151,7 +152,7 @@ type candidate struct {
 	log        *Log
 	seg        *segment
 	bytes      int64
-	lastAppend time.Time
+	lastAppend time.Duration // by the age clock
 }
 
 // candidates lists what may go, each log's segments in their order. On a full file
@@ -180,7 +181,7 @@ func (b *budget) candidates(why dropReason) []candidate {
 // oldestToFit returns the candidates that must go to free so many bytes, the
 // longest not appended to first, or nil when all are not enough.
 func oldestToFit(all []candidate, bytes int64) []candidate {
-	slices.SortStableFunc(all, func(a, b candidate) int { return a.lastAppend.Compare(b.lastAppend) })
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.lastAppend, b.lastAppend) })
 	for i, c := range all {
 		if bytes -= c.bytes; bytes <= 0 {
 			return all[:i+1]
@@ -307,6 +308,7 @@ func (b *budget) forget(l *Log) { b.used.Add(-l.Size()) }
 // minute or so, by one goroutine.
 func (d *Dir) Tidy() {
 	d.reserve.keep()
+	d.saveAges()
 	d.budget.tell()
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 func TestOldestToFit(t *testing.T) {
-	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0) }
+	at := func(minute int) time.Duration { return time.Duration(minute) * time.Minute }
 	all := func() []candidate {
 		return []candidate{{bytes: 10, lastAppend: at(3)}, {bytes: 20, lastAppend: at(5)}, {bytes: 30, lastAppend: at(1)}, {bytes: 40, lastAppend: at(5)}}
 	}
@@ -138,7 +138,7 @@ func TestBudgetRejects(t *testing.T) {
 				s := keeps
 				s.RetentionBytes = 5 * size
 				logs[0].Configure(s)
-				must(logs[0].Retain(time.Now(), logs[0].EndOffset()))
+				must(logs[0].Retain(logs[0].EndOffset()))
 			},
 			"policy": func() { logs[0].Configure(drops); time.Sleep(refusalHolds) },
 		} {

@@ -44,6 +44,8 @@ type mark struct {
 	recoveryPoint int64 // the offset that follows it
 	startOffset   int64
 	highWatermark int64
+	firstAppend   time.Duration // to the active segment, by the age clock; 0 before it
+	lastAppend    time.Duration
 }
 
 // formatMarks is the contents of headwater.checkpoint.
@@ -51,7 +53,8 @@ func formatMarks(marks map[string]mark) []byte {
 	out := fmt.Appendf(nil, "0\n%d\n", len(marks))
 	for _, name := range slices.Sorted(maps.Keys(marks)) {
 		m := marks[name]
-		out = fmt.Appendf(out, "%s %s %d %d %d %d %d %d\n", name, m.topicID, m.segment, m.last, m.position, m.recoveryPoint, m.startOffset, m.highWatermark)
+		out = fmt.Appendf(out, "%s %s %d %d %d %d %d %d %d %d\n", name, m.topicID, m.segment, m.last, m.position, m.recoveryPoint, m.startOffset, m.highWatermark,
+			m.firstAppend.Milliseconds(), m.lastAppend.Milliseconds())
 	}
 	return sealed(out, " ")
 }
@@ -66,9 +69,11 @@ func parseMarks(data []byte) (map[string]mark, error) {
 	for _, line := range lines[2 : len(lines)-2] {
 		var name string
 		var m mark
-		if _, err := fmt.Sscanf(line, "%s %s %d %d %d %d %d %d", &name, &m.topicID, &m.segment, &m.last, &m.position, &m.recoveryPoint, &m.startOffset, &m.highWatermark); err != nil {
+		var first, last int64
+		if _, err := fmt.Sscanf(line, "%s %s %d %d %d %d %d %d %d %d", &name, &m.topicID, &m.segment, &m.last, &m.position, &m.recoveryPoint, &m.startOffset, &m.highWatermark, &first, &last); err != nil {
 			return nil, fmt.Errorf("%s: %.80q: %w", checkpointFile, line, err)
 		}
+		m.firstAppend, m.lastAppend = readingOf(first), readingOf(last)
 		marks[name] = m
 	}
 	return marks, nil
@@ -252,7 +257,12 @@ func (l *Log) mark() mark {
 	if l.highWatermark >= 0 {
 		highWatermark = min(l.highWatermark, p.offset)
 	}
-	return mark{l.topicID, p.segment, p.last, p.position, p.offset, min(l.StartOffset(), p.offset), highWatermark}
+	active := l.view.Load().active()
+	return mark{
+		topicID: l.topicID, segment: p.segment, last: p.last, position: p.position, recoveryPoint: p.offset,
+		startOffset: min(l.StartOffset(), p.offset), highWatermark: highWatermark,
+		firstAppend: active.firstAppend, lastAppend: active.lastAppend,
+	}
 }
 
 // holds reports whether the active segment still has what m says: then what is

@@ -149,6 +149,7 @@ func (d *Dir) Run(ctx context.Context) error {
 		workers.Go(d.committer.work)
 	}
 	workers.Go(func() { d.checkpointUntil(ctx) })
+	workers.Go(func() { d.clock.keep(ctx) })
 	d.tickUntil(ctx)
 	d.committer.stopping.Store(true)
 	for _, l := range d.openLogs() {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
@@ -150,7 +149,7 @@ func (w *world) append(l *watched, s *story, i int) error {
 	if i%7 != 6 {
 		return nil
 	}
-	_, err = l.Retain(time.Now(), s.durable)
+	_, err = l.Retain(s.durable)
 	s.maxStart = max(s.maxStart, l.StartOffset())
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -36,6 +37,7 @@ type Dir struct {
 	committer  *committer
 	metrics    *metrics
 	budget     *budget
+	clock      *ageClock
 	autoBudget bool
 	reserve    *reserveFS
 
@@ -68,6 +70,8 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
+	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
+	d.metrics.watchClock(d.clock)
 	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
@@ -90,6 +94,9 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 		return nil, err
 	}
 	if err := d.removeDeleted(); err != nil {
+		return nil, err
+	}
+	if err := d.restoreClock(); err != nil {
 		return nil, err
 	}
 	return d, d.metrics.register(o.Registerer)
@@ -140,7 +147,9 @@ func (d *Dir) Close() error {
 	defer d.admin.Unlock()
 	d.committer.stopping.Store(true)
 	var errs []error
+	deadline := time.Now().Add(agesAtStop)
 	for _, l := range d.openLogs() {
+		d.saveAgesBefore(deadline, l)
 		err := l.close(true)
 		d.closedWell[l.name] = err == nil && l.failure() == nil
 		d.failedClose = d.failedClose || !d.closedWell[l.name]
@@ -149,7 +158,7 @@ func (d *Dir) Close() error {
 	}
 	if !d.closed {
 		d.closed = true
-		err := d.checkpoint(true)
+		err := errors.Join(d.checkpoint(true), d.clock.save())
 		if err == nil && !d.failedClose {
 			err = d.finishClean()
 		}

@@ -47,13 +47,14 @@ type Log struct {
 	file     disk.File // of the active segment; changes under appendMu and syncMu, so that either guards it
 	appended bool      // since it was opened
 
-	mu            sync.Mutex // guards what follows, and the segments' times
+	mu            sync.Mutex // guards what follows, and the segments' ages
 	notify        func(durableEnd int64, err error)
 	failed        error                  // wraps ErrOffline, or ErrClosed when deleted
 	gaps          map[offsetGap]struct{} // reported
 	tail          point                  // the end of the last batch
 	synced        point                  // the end of the last that is on stable storage
 	highWatermark int64                  // -1: as far as is synced
+	agesDue       time.Duration          // since when there are ages to save; 0 when there are none
 
 	told    telling     // only the committer's worker that has the log touches it
 	pending commitState // guarded by committer.mu
@@ -121,7 +122,7 @@ func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 	if err := l.usable(); err != nil {
 		return 0, err
 	}
-	now, active := time.Now(), l.view.Load().active()
+	now, active := l.dir.clock.now(), l.view.Load().active()
 	if l.mustRoll(active, b, now) {
 		if err := l.roll(); err != nil {
 			return 0, err
@@ -140,13 +141,13 @@ func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 
 // publish makes a written batch one of the log's. The order matters to readers,
 // who load the end first: what is below it must be there to be found.
-func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Time) {
+func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Duration) {
 	active.index.Load().add(b, pos, int64(len(b)))
 	l.appended = true
 	active.size.Store(pos + int64(len(b)))
 	l.end.Store(b.NextOffset())
 	l.mu.Lock()
-	if active.firstAppend.IsZero() {
+	if active.firstAppend == 0 {
 		active.firstAppend = now
 	}
 	active.lastAppend = now
@@ -210,7 +211,7 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-func (l *Log) mustRoll(active *segment, b record.Batch, now time.Time) bool {
+func (l *Log) mustRoll(active *segment, b record.Batch, now time.Duration) bool {
 	size, s := active.size.Load(), l.settings.Load()
 	return size > 0 && (size+int64(len(b)) > s.SegmentBytes ||
 		l.end.Load()+int64(b.LastOffsetDelta())-active.baseOffset > maxRelative ||
@@ -219,10 +220,10 @@ func (l *Log) mustRoll(active *segment, b record.Batch, now time.Time) bool {
 
 // aged reports whether s had its first append age ago. An age that is not
 // positive never comes.
-func (l *Log) aged(s *segment, now time.Time, age time.Duration) bool {
+func (l *Log) aged(s *segment, now, age time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return age > 0 && !s.firstAppend.IsZero() && now.Sub(s.firstAppend) >= age
+	return age > 0 && s.firstAppend > 0 && now-s.firstAppend >= age
 }
 
 // syncError marks a failed sync, which is final, among the failures of a step
@@ -263,6 +264,9 @@ func (l *Log) roll() error {
 	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
 	l.tail = point{next.baseOffset, -1, 0, next.baseOffset}
 	l.synced = l.tail
+	if l.agesDue == 0 {
+		l.agesDue = l.dir.clock.now()
+	}
 	l.mu.Unlock()
 	old.checked = good
 	old.index.Store(nil)

@@ -22,6 +22,8 @@ type metrics struct {
 	droppedRecords *prometheus.CounterVec
 	usedBytes      prometheus.GaugeFunc
 	budgetBytes    prometheus.GaugeFunc
+	ageSeconds     prometheus.GaugeFunc
+	wallTrusted    prometheus.GaugeFunc
 }
 
 func newMetrics() *metrics {
@@ -84,6 +86,21 @@ func (m *metrics) watch(b *budget) {
 	})
 }
 
+// watchClock makes the gauges that tell of c.
+func (m *metrics) watchClock(c *ageClock) {
+	m.ageSeconds = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_age_clock_seconds", Help: "Reading of the clock by which records age: for how long the data directory is known to have been in use.",
+	}, func() float64 { return c.now().Seconds() })
+	m.wallTrusted = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_wall_clock_trusted", Help: "1 while the time of day is known well enough to tell by it how long the box was off.",
+	}, func() float64 {
+		if c.trusted() == untrusted {
+			return 0
+		}
+		return 1
+	})
+}
+
 // dropped counts a segment that was removed.
 func (m *metrics) dropped(why dropReason, bytes, records int64) {
 	m.droppedBytes.WithLabelValues(dropLabels[why]).Add(float64(bytes))
@@ -95,6 +112,7 @@ func (m *metrics) all() []prometheus.Collector {
 		m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes,
 		m.gaps, m.gapOffsets, m.quarantined,
 		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
+		m.ageSeconds, m.wallTrusted,
 	}
 }
 

@@ -8,14 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
 )
-
-// plausible is before any time at which a box can be running.
-var plausible = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // load opens what is in the log's directory, or begins the log at offset 0 when no
 // segment is there. It leaves everything that it finds durable. m is where the log
@@ -45,6 +41,7 @@ func (l *Log) load(m mark, known bool) error {
 	if err := l.recover(last, m); err != nil {
 		return fmt.Errorf("recover segment %d: %w", last.baseOffset, err)
 	}
+	l.loadAges(m)
 	if m.segment == last.baseOffset {
 		return nil
 	}
@@ -73,8 +70,6 @@ func (l *Log) findSegments() ([]*segment, error) {
 		}
 		s := newSegment(l.path, baseOffset)
 		s.size.Store(info.Size())
-		s.firstAppend = appendTime(info.ModTime(), time.Now())
-		s.lastAppend = s.firstAppend
 		segments, logs[baseOffset] = append(segments, s), true
 	}
 	for _, e := range entries {
@@ -88,16 +83,6 @@ func (l *Log) findSegments() ([]*segment, error) {
 	}
 	slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.baseOffset, b.baseOffset) })
 	return segments, nil
-}
-
-// appendTime is when a file found at now had its last append. A box without a
-// clock may have written it in 1970, or have started in 1970 to find it from the
-// future; then its age counts from now.
-func appendTime(modified, now time.Time) time.Time {
-	if modified.Before(plausible) || modified.After(now) {
-		return now
-	}
-	return modified
 }
 
 // recover finds where the last segment's whole batches end, cuts what follows, and

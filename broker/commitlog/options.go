@@ -75,7 +75,8 @@ func ParsePolicy(s string) (Policy, error) {
 
 // Options are the settings of a data directory.
 type Options struct {
-	FS         disk.FS // nil is disk.OS
+	FS         disk.FS    // nil is disk.OS
+	Clock      disk.Clock // nil is the machine's
 	Policy     Policy
 	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
 	BrokerID   int32
@@ -88,6 +89,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = disk.OS{}
+	}
+	if o.Clock == nil {
+		o.Clock = disk.NewMachineClock()
 	}
 	if o.Interval <= 0 {
 		o.Interval = time.Second

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
@@ -193,7 +192,7 @@ func TestReadMeanwhile(t *testing.T) {
 	for i := range 3000 {
 		l.mustAppend(t, newBatch(2, int64(i), 50, byte(i)))
 		if i%20 == 19 {
-			if _, err := l.Retain(time.Now(), l.EndOffset()); err != nil {
+			if _, err := l.Retain(l.EndOffset()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -248,7 +247,7 @@ func TestOpenFiles(t *testing.T) {
 		t.Errorf("%d files open, %d in order, want %d", n, d.files.recent.Len(), maxOpenFiles)
 	}
 	l.Configure(Settings{SegmentBytes: 100, RetentionBytes: 0, Retention: -1})
-	if _, err := l.Retain(time.Now(), l.EndOffset()); err != nil {
+	if _, err := l.Retain(l.EndOffset()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(d.files.open); n > 1 {

@@ -76,7 +76,7 @@ func (l *Log) mend(s *segment) error {
 	l.mu.Lock()
 	segments = slices.Clone(l.view.Load().segments) // an append may have rolled
 	segments[slices.Index(segments, s)] = next
-	next.firstAppend, next.lastAppend = s.firstAppend, s.lastAppend
+	next.age = s.age
 	l.view.Store(&view{segments})
 	l.mu.Unlock()
 	l.budget.used.Add(next.size.Load() - s.size.Load())

@@ -10,10 +10,12 @@ import (
 // Retain seals the active segment if it is old enough, and removes the oldest
 // segments as the settings say: while the rest still has RetentionBytes, and
 // those whose last append is longer ago than Retention. What is not below the
-// high watermark stays. Times are when a batch was appended, never a producer's.
-func (l *Log) Retain(now time.Time, highWatermark int64) (removedBytes int64, err error) {
+// high watermark stays. Ages are by the age clock, and count from when a batch was
+// appended: no producer, and no wall clock, makes a record older.
+func (l *Log) Retain(highWatermark int64) (removedBytes int64, err error) {
 	l.retainMu.Lock()
 	defer l.retainMu.Unlock()
+	now := l.dir.clock.now()
 	rollErr := l.rollAged(now)
 	if rollErr != nil && !errors.Is(rollErr, ErrFull) { // a full disk needs the rest all the more
 		return 0, rollErr
@@ -32,7 +34,7 @@ func (l *Log) Retain(now time.Time, highWatermark int64) (removedBytes int64, er
 
 // rollAged seals an active segment that took its first append SegmentAge ago, or
 // its last one Retention ago.
-func (l *Log) rollAged(now time.Time) error {
+func (l *Log) rollAged(now time.Duration) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable(); err != nil {
@@ -46,14 +48,14 @@ func (l *Log) rollAged(now time.Time) error {
 }
 
 // expired reports whether s had its last append longer ago than retention.
-func (l *Log) expired(s *segment, now time.Time, retention time.Duration) bool {
+func (l *Log) expired(s *segment, now, retention time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return retention >= 0 && !s.lastAppend.IsZero() && now.Sub(s.lastAppend) > retention
+	return retention >= 0 && s.lastAppend > 0 && now-s.lastAppend > retention
 }
 
 // oldestToGo returns the first segment if it is sealed and may go.
-func (l *Log) oldestToGo(now time.Time, highWatermark int64) *segment {
+func (l *Log) oldestToGo(now time.Duration, highWatermark int64) *segment {
 	v, s := l.view.Load(), l.settings.Load()
 	if l.closed.Load() || len(v.segments) == 1 || v.segments[1].baseOffset > highWatermark {
 		return nil

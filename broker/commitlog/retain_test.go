@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/headwater/headwater/broker/disk"
@@ -33,7 +32,7 @@ func TestRetainBytes(t *testing.T) {
 		segment := int64(2 * len(batches[0]))
 		all := l.Size()
 		l.Configure(Settings{SegmentBytes: 700, RetentionBytes: tc.retain(all, segment), Retention: -1})
-		removed, err := l.Retain(time.Now(), tc.highWater)
+		removed, err := l.Retain(tc.highWater)
 		if err != nil || l.StartOffset() != tc.start || removed != tc.start/6*segment || l.Size() != all-removed {
 			t.Errorf("%s: starts at %d, %d bytes removed, %d left, %v; want %d", name, l.StartOffset(), removed, l.Size(), err, tc.start)
 		}
@@ -46,99 +45,91 @@ func TestRetainBytes(t *testing.T) {
 
 // Age counts from the last append to a segment, by the time of the append.
 func TestRetainAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := start(t, disk.NewCrash(0), Options{Policy: OS})
-		s := Settings{SegmentBytes: 300, RetentionBytes: -1, Retention: time.Hour}
-		l := d.mustOpen(t, "t-0", s)
-		for range 4 { // a segment each, ten minutes apart, with timestamps from long ago
-			l.mustAppend(t, newBatch(1, 5, 250, 'x'))
-			time.Sleep(10 * time.Minute)
+	clock := newFakeClock()
+	d := start(t, disk.NewCrash(0), Options{Policy: OS, Clock: clock})
+	s := Settings{SegmentBytes: 300, RetentionBytes: -1, Retention: time.Hour}
+	l := d.mustOpen(t, "t-0", s)
+	for range 4 { // a segment each, ten minutes apart, with timestamps from long ago
+		l.mustAppend(t, newBatch(1, 5, 250, 'x'))
+		clock.pass(10 * time.Minute)
+	}
+	for _, tc := range []struct {
+		wait  time.Duration
+		start int64
+	}{{20 * time.Minute, 0}, {time.Millisecond, 1}, {10 * time.Minute, 2}, {10 * time.Minute, 3}, {time.Hour, 4}, {time.Hour, 4}} {
+		clock.pass(tc.wait)
+		if _, err := l.Retain(l.EndOffset()); err != nil || l.StartOffset() != tc.start {
+			t.Errorf("after %v more: starts at %d, %v, want %d", tc.wait, l.StartOffset(), err, tc.start)
 		}
-		for _, tc := range []struct {
-			wait  time.Duration
-			start int64
-		}{{20 * time.Minute, 0}, {time.Millisecond, 1}, {10 * time.Minute, 2}, {10 * time.Minute, 3}, {time.Hour, 4}, {time.Hour, 4}} {
-			time.Sleep(tc.wait)
-			if _, err := l.Retain(time.Now(), l.EndOffset()); err != nil || l.StartOffset() != tc.start {
-				t.Errorf("after %v more: starts at %d, %v, want %d", tc.wait, l.StartOffset(), err, tc.start)
-			}
-		}
-		if l.Size() != 0 || l.EndOffset() != 4 {
-			t.Errorf("%d bytes to offset %d are left of a log that aged out, want none to 4", l.Size(), l.EndOffset())
-		}
-		if base := l.mustAppend(t, newBatch(1, 5, 10, 'x')); base != 4 {
-			t.Errorf("appended at %d, want 4", base)
-		}
-	})
+	}
+	if l.Size() != 0 || l.EndOffset() != 4 {
+		t.Errorf("%d bytes to offset %d are left of a log that aged out, want none to 4", l.Size(), l.EndOffset())
+	}
+	if base := l.mustAppend(t, newBatch(1, 5, 10, 'x')); base != 4 {
+		t.Errorf("appended at %d, want 4", base)
+	}
 }
 
 // A segment is sealed at SegmentAge, by an append or by Retain.
 func TestSegmentAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := start(t, disk.NewCrash(0), Options{}).mustOpen(t, "t-0", Settings{SegmentBytes: 1 << 20, SegmentAge: time.Hour, RetentionBytes: -1, Retention: -1})
-		segments := func() int { return len(l.view.Load().segments) }
-		retain := func() {
-			if _, err := l.Retain(time.Now(), 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(2 * time.Hour)
-		retain()
-		l.mustAppend(t, newBatch(1, 0, 10, 'x'))
-		time.Sleep(time.Hour - time.Second)
-		l.mustAppend(t, newBatch(1, 0, 10, 'x'))
-		retain()
-		if segments() != 1 {
-			t.Fatalf("%d segments before the age, want 1: an empty one has none", segments())
-		}
-		time.Sleep(time.Second)
-		l.mustAppend(t, newBatch(1, 0, 10, 'x'))
-		if segments() != 2 {
-			t.Errorf("%d segments after an append at the age, want 2", segments())
-		}
-		time.Sleep(time.Hour)
-		retain()
-		retain()
-		if segments() != 3 {
-			t.Errorf("%d segments after Retain at the age, want 3", segments())
-		}
-	})
-}
-
-// After a restart the file's own time is what we know; times that a box without a
-// clock leaves or finds are not believed.
-func TestAppendTime(t *testing.T) {
-	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	yesterday := now.AddDate(0, 0, -1)
-	for name, tc := range map[string]struct{ modified, now, want time.Time }{
-		"yesterday":     {yesterday, now, yesterday},
-		"writtenIn1970": {time.Unix(500, 0), now, now},
-		"foundIn1970":   {yesterday, time.Unix(60, 0), time.Unix(60, 0)},
-	} {
-		if got := appendTime(tc.modified, tc.now); !got.Equal(tc.want) {
-			t.Errorf("%s: %v, want %v", name, got, tc.want)
+	clock := newFakeClock()
+	d := start(t, disk.NewCrash(0), Options{Clock: clock})
+	l := d.mustOpen(t, "t-0", Settings{SegmentBytes: 1 << 20, SegmentAge: time.Hour, RetentionBytes: -1, Retention: -1})
+	segments := func() int { return len(l.view.Load().segments) }
+	retain := func() {
+		if _, err := l.Retain(0); err != nil {
+			t.Fatal(err)
 		}
 	}
+	clock.pass(2 * time.Hour)
+	retain()
+	l.mustAppend(t, newBatch(1, 0, 10, 'x'))
+	clock.pass(time.Hour - time.Second)
+	l.mustAppend(t, newBatch(1, 0, 10, 'x'))
+	retain()
+	if segments() != 1 {
+		t.Fatalf("%d segments before the age, want 1: an empty one has none", segments())
+	}
+	clock.pass(time.Second)
+	l.mustAppend(t, newBatch(1, 0, 10, 'x'))
+	if segments() != 2 {
+		t.Errorf("%d segments after an append at the age, want 2", segments())
+	}
+	clock.pass(time.Hour)
+	retain()
+	retain()
+	if segments() != 3 {
+		t.Errorf("%d segments after Retain at the age, want 3", segments())
+	}
+}
 
-	path := filepath.Join(t.TempDir(), "data")
+// How old a segment is outlives the process, and is not what its file's time says.
+func TestAgeAfterRestart(t *testing.T) {
+	path, clock := filepath.Join(t.TempDir(), "data"), newFakeClock()
 	s := Settings{SegmentBytes: 200, RetentionBytes: -1, Retention: time.Hour}
-	d := must(run(disk.OS{}, path, Options{}))
+	d := must(run(disk.OS{}, path, Options{Clock: clock}))
 	l := d.mustOpen(t, "t-0", s)
-	for range 3 {
+	for range 4 {
 		l.mustAppend(t, newBatch(1, 0, 150, 'x'))
+		clock.pass(20 * time.Minute)
 	}
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * time.Hour)
-	if err := os.Chtimes(filepath.Join(path, "t-0", "00000000000000000000.log"), old, old); err != nil {
-		t.Fatal(err)
+	for i, file := range must(filepath.Glob(filepath.Join(path, "t-0", "*.log"))) {
+		wrong := time.Now().AddDate(10-20*(i%2), 0, 0)
+		if err := os.Chtimes(file, wrong, wrong); err != nil {
+			t.Fatal(err)
+		}
 	}
-	d = must(run(disk.OS{}, path, Options{}))
+	d = must(run(disk.OS{}, path, Options{Clock: clock}))
 	defer d.stop()
 	l = d.mustOpen(t, "t-0", s)
-	if _, err := l.Retain(time.Now(), 3); err != nil || l.StartOffset() != 1 {
-		t.Errorf("starts at %d, %v, want 1", l.StartOffset(), err)
+	for start := int64(1); start <= 4; start++ { // the first is 80 minutes old, the next 60, which is not more than an hour
+		if _, err := l.Retain(4); err != nil || l.StartOffset() != start {
+			t.Errorf("starts at %d, %v, want %d", l.StartOffset(), err, start)
+		}
+		clock.pass(20 * time.Minute)
 	}
 }
 
@@ -151,12 +142,14 @@ func TestRetainOnFullDisk(t *testing.T) {
 		}
 		return 0, nil
 	}}
-	l := start(t, fsys, Options{}).mustOpen(t, "t-0", Settings{SegmentBytes: 200, RetentionBytes: -1, Retention: 0})
+	clock := newFakeClock()
+	l := start(t, fsys, Options{Clock: clock}).mustOpen(t, "t-0", Settings{SegmentBytes: 200, RetentionBytes: -1, Retention: 0})
 	for range 3 {
 		l.mustAppend(t, newBatch(1, 0, 150, 'x'))
 	}
 	full.Store(true)
-	if _, err := l.Retain(time.Now().Add(time.Hour), 3); !errors.Is(err, ErrFull) || l.StartOffset() != 2 {
+	clock.pass(time.Hour)
+	if _, err := l.Retain(3); !errors.Is(err, ErrFull) || l.StartOffset() != 2 {
 		t.Errorf("starts at %d, %v; want 2 and ErrFull", l.StartOffset(), err)
 	}
 }
@@ -170,7 +163,7 @@ func TestRetainFailedSync(t *testing.T) {
 	}
 	fsys.onSyncDir = failFor(logDir, syscall.EIO)
 	for range 2 {
-		if _, err := l.Retain(time.Now(), 5); !errors.Is(err, ErrOffline) || l.StartOffset() != 1 {
+		if _, err := l.Retain(5); !errors.Is(err, ErrOffline) || l.StartOffset() != 1 {
 			t.Errorf("starts at %d, %v; want 1 and ErrOffline", l.StartOffset(), err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // The files of a segment, as Kafka names them.
@@ -31,9 +30,8 @@ type segment struct {
 
 	spoiled atomic.Bool // there are bad bytes in it that could not be taken out
 
-	firstAppend time.Time // guarded by Log.mu; zero before it
-	lastAppend  time.Time // guarded by Log.mu
-	gone        bool      // guarded by files.mu: removed, or of a closed log
+	age       // guarded by Log.mu
+	gone bool // guarded by files.mu: removed, or of a closed log
 
 	checkMu sync.Mutex // held while the index files are looked through or built
 	checked indexState // guarded by checkMu

@@ -210,7 +210,7 @@ func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
 	defer tick.Stop()
 	for {
 		for _, p := range s.All() {
-			p.retain(time.Now(), s.log)
+			p.retain(s.log)
 		}
 		s.dir.Tidy()
 		select {
@@ -221,11 +221,11 @@ func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// retain applies the topic's retention as of now. What goes wrong is logged: the
+// retain applies the topic's retention. What goes wrong is logged: the
 // next round tries again, and nobody waits for this one.
-func (p *Partition) retain(now time.Time, log *slog.Logger) {
+func (p *Partition) retain(log *slog.Logger) {
 	_, highWatermark := p.Offsets()
-	removed, err := p.log.Retain(now, highWatermark)
+	removed, err := p.log.Retain(highWatermark)
 	if err != nil && !errors.Is(err, commitlog.ErrClosed) && !errors.Is(err, commitlog.ErrOffline) {
 		log.Error("old segments not removed", "partition", p.name, "err", err)
 	}

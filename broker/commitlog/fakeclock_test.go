@@ -1,0 +1,64 @@
+package commitlog
+
+import (
+	"sync"
+	"time"
+)
+
+// fakeClock is a machine's clock that stands still until it is told.
+type fakeClock struct {
+	mu           sync.Mutex // guards all below
+	wall         time.Time
+	boottime     time.Duration
+	bootID       string
+	synchronized bool
+}
+
+func newFakeClock() *fakeClock {
+	return &fakeClock{wall: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), boottime: time.Minute, bootID: "boot-1"}
+}
+
+func (c *fakeClock) Wall() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wall
+}
+
+func (c *fakeClock) Boottime() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.boottime
+}
+
+func (c *fakeClock) BootID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bootID
+}
+
+func (c *fakeClock) Synchronized() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.synchronized
+}
+
+// pass lets time go by with the machine up.
+func (c *fakeClock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall, c.boottime = c.wall.Add(d), c.boottime+d
+}
+
+// set sets the wall clock, and what the kernel says of it.
+func (c *fakeClock) set(wall time.Time, synchronized bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall, c.synchronized = wall, synchronized
+}
+
+// boot starts the machine anew. Its wall clock is what the last one left it.
+func (c *fakeClock) boot(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bootID, c.boottime, c.synchronized = id, time.Minute, false
+}
