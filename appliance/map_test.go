@@ -67,6 +67,7 @@ var houseMap = []room{
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
+	{"appliance/e2e/jvm", "", ""},
 	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }
 
@@ -178,6 +179,8 @@ func importsBelow(root fs.FS, module string) (map[string][]string, error) {
 			return err
 		case d.IsDir() && name != "." && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
+		case d.IsDir() && name != "." && isModule(root, name):
+			return fs.SkipDir // not of this house
 		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
 			return nil
 		}
@@ -204,6 +207,12 @@ func importsBelow(root fs.FS, module string) (map[string][]string, error) {
 		return nil
 	})
 	return imports, err
+}
+
+// isModule reports whether a directory is a module of its own.
+func isModule(root fs.FS, dir string) bool {
+	_, err := fs.Stat(root, path.Join(dir, "go.mod"))
+	return err == nil
 }
 
 func moduleName(t *testing.T) string {
