@@ -125,6 +125,10 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		MaxConnections:    cfg.Kafka.MaxConnections,
 		ProduceBytes:      memory.produce,
 		FetchBytes:        memory.fetch,
+
+		MaxProducers:       cfg.Kafka.MaxProducerIDs,
+		ProducerExpiration: cfg.Kafka.ProducerIDExpiration,
+		RetentionEvery:     retentionEvery,
 	}, nil
 }
 
@@ -138,6 +142,9 @@ func budget(bytes int64) int64 {
 	}
 	return bytes
 }
+
+// retentionEvery is how often old segments are looked for.
+const retentionEvery = 30 * time.Second
 
 // brokerID is that of a box that belongs to no cluster.
 const brokerID = 1

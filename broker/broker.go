@@ -30,7 +30,8 @@ import (
 // and checks the values.
 type Config struct {
 	DataDir      string
-	FS           disk.FS // that the data directory is on; nil is the machine's
+	FS           disk.FS    // that the data directory is on; nil is the machine's
+	Clock        disk.Clock // nil is the machine's
 	Durability   commitlog.Policy
 	SyncInterval time.Duration // between syncs under commitlog.Interval
 	DataBudget   int64         // bytes of all topics; commitlog.BudgetAuto; 0 is no limit
@@ -43,13 +44,15 @@ type Config struct {
 	MaxPartitions     int   // of all topics together
 	TopicDefaults     topic.Settings
 
+	MaxProducers       int           // idempotent producers that a partition remembers
+	ProducerExpiration time.Duration // and for how long after their last append
+
+	RetentionEvery time.Duration // how often old segments are looked for
+
 	MaxConnections int
 	ProduceBytes   int64 // what produce requests in flight may take of memory
 	FetchBytes     int64 // and what fetch answers may
 }
-
-// retentionEvery is how often old segments are looked for.
-const retentionEvery = 30 * time.Second
 
 // Broker serves partitions to Kafka clients and takes the bridge's batches.
 type Broker struct {
@@ -71,7 +74,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
-		FS: cfg.FS, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
+		FS: cfg.FS, Clock: cfg.Clock, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
 		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, Log: log, Registerer: reg,
 	})
 	if err != nil {
@@ -83,6 +86,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		}
 	}()
 	partitions := partition.NewSet(dir, cfg.Durability == commitlog.Interval, log)
+	partitions.LimitProducers(partition.ProducerLimits{Max: cfg.MaxProducers, Expiration: cfg.ProducerExpiration})
 	solo := cluster.NewSolo(cluster.SoloConfig{
 		ClusterID:         dir.ClusterID(),
 		Self:              self,
@@ -118,7 +122,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 
 	g, serving := errgroup.WithContext(failed)
 	g.Go(func() error { return b.server.Run(serving) })
-	g.Go(func() error { return b.partitions.RunRetention(serving, retentionEvery) })
+	g.Go(func() error { return b.partitions.RunRetention(serving, b.cfg.RetentionEvery) })
 	g.Go(func() error { return b.partitions.RunProducers(serving) })
 	b.running.Store(true)
 	defer b.running.Store(false)

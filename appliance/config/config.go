@@ -58,6 +58,9 @@ type Kafka struct {
 	DefaultPartitions int32  // kafka.defaultPartitions
 	MaxPartitions     int    // kafka.maxPartitions, over all topics
 	MaxConnections    int    // kafka.maxConnections
+
+	MaxProducerIDs       int           // kafka.maxProducerIds, of one partition
+	ProducerIDExpiration time.Duration // kafka.producerIdExpiration
 }
 
 // NATS is the port that devices use.
@@ -114,6 +117,9 @@ func Default() Config {
 			DefaultPartitions: 1,
 			MaxPartitions:     1000,
 			MaxConnections:    256,
+
+			MaxProducerIDs:       1000,
+			ProducerIDExpiration: 24 * time.Hour,
 		},
 		Topics: topic.Defaults(),
 		NATS: NATS{

@@ -43,6 +43,10 @@ var keys = []key{
 		"partitions of all topics together"),
 	entry("kafka.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.Kafka.MaxConnections },
 		"Kafka clients connected at one time"),
+	entry("kafka.maxProducerIds", whole(1, 10000), func(c *Config) *int { return &c.Kafka.MaxProducerIDs },
+		"idempotent producers that a partition remembers, so as to recognise what they send again"),
+	entry("kafka.producerIdExpiration", duration(time.Minute, maxAge), func(c *Config) *time.Duration { return &c.Kafka.ProducerIDExpiration },
+		"how long an idempotent producer is remembered after its last record"),
 
 	entry("topics.segmentBytes", size(1<<20, 1<<30), func(c *Config) *int64 { return &c.Topics.SegmentBytes },
 		"a segment is closed before it passes this size"),

@@ -39,6 +39,10 @@ func Config(dir string) broker.Config {
 		MaxConnections:    100,
 		ProduceBytes:      32 << 20,
 		FetchBytes:        32 << 20,
+
+		MaxProducers:       1000,
+		ProducerExpiration: 24 * time.Hour,
+		RetentionEvery:     30 * time.Second,
 	}
 }
 

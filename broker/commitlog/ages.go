@@ -60,6 +60,9 @@ func parseAges(data []byte, incarnation string) (map[int64]age, error) {
 		}
 		ages[baseOffset] = age{readingOf(first), readingOf(last), readingOf(cleaned)}
 	}
+	if !bytes.Equal(formatAges(incarnation, ages), data) {
+		return nil, fmt.Errorf("%s has more in it than is known of", agesFile)
+	}
 	return ages, nil
 }
 

@@ -167,6 +167,9 @@ func parseClock(data []byte) (s clockState, err error) {
 		}
 		*at = time.Duration(readings[i]) * time.Millisecond
 	}
+	if !bytes.Equal(s.format(), data) {
+		return clockState{}, fmt.Errorf("%s has more in it than is known of", clockFile)
+	}
 	return s, nil
 }
 
@@ -202,7 +205,7 @@ func (c *ageClock) save() error {
 func (c *ageClock) keep(ctx context.Context) {
 	ticker := time.NewTicker(clockTick)
 	defer ticker.Stop()
-	for saved := time.Now(); ; {
+	for saved := (time.Time{}); ; { // what was added at the start is saved with the first tick
 		select {
 		case <-ctx.Done():
 			return

@@ -39,7 +39,8 @@ const (
 	entryLen           = 46
 )
 
-// maxSnapshotBytes bounds a snapshot when it is read.
+// maxSnapshotBytes bounds a snapshot when it is read. It is room for 18,000
+// producers; the settings allow 10,000.
 const maxSnapshotBytes = 4 << 20
 
 const snapshotExt = ".snapshot"
