@@ -27,5 +27,5 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 bench: build ## run the benchmarks, hold the broker against the machine (headwater bench), print the footprint
 	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint
 
-interop: build ## run the whole appliance against real clients, kills and power cuts
-	.ci/needs $(GO) kcat mkfs.ext4 && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 $(GO) test -count=1 -tags interop ./appliance/e2e/...
+interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
+	.ci/needs $(GO) kcat mkfs.ext4 java mvn && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_FLIPS=1000 $(GO) test -count=1 -tags interop ./appliance/e2e/...

@@ -87,7 +87,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 			return nil, err
 		}
 	}
-	if d.identity, err = loadIdentity(d.fs, filepath.Join(path, metaProperties), o.BrokerID); err != nil {
+	if d.identity, err = loadIdentity(d.fs, filepath.Join(path, metaProperties), o.BrokerID, d.log); err != nil {
 		return nil, err
 	}
 	if err := d.loadCheckpoint(); err != nil {
@@ -226,12 +226,21 @@ func (d *Dir) begun(name string) (bool, error) {
 	}), err
 }
 
-// TopicID returns the topic id that the log on disk was made with.
+// TopicID returns the topic id that the log on disk was made with. Where its own
+// file is damaged or gone, the checkpoint may know.
 func (d *Dir) TopicID(name string) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	return readTopicID(d.fs, filepath.Join(d.path, name, partitionMetadata))
+	topicID, err := readTopicID(d.fs, filepath.Join(d.path, name, partitionMetadata))
+	if errors.Is(err, errMetadata) || removed(err) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if m, known := d.marks[name]; known && validTopicID(m.topicID) {
+			return m.topicID, nil
+		}
+	}
+	return topicID, err
 }
 
 // OpenLog opens the log of a partition, named as its directory ("telemetry-3"),

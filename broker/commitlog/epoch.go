@@ -7,8 +7,19 @@ import (
 )
 
 // LastEpoch returns the leader epoch in which the last batch was appended, -1
-// when there is none.
+// when there is none. A last batch that is damaged is repaired, as a reader would
+// have it, and the one before it counts.
 func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
+	for range readAttempts {
+		leaderEpoch, err = l.lastEpoch()
+		if !l.again(err) {
+			break
+		}
+	}
+	return leaderEpoch, err
+}
+
+func (l *Log) lastEpoch() (leaderEpoch int32, err error) {
 	v, end, err := l.snapshot()
 	if err != nil {
 		return -1, err
@@ -31,7 +42,7 @@ func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
 		leaderEpoch = h.LeaderEpoch()
 		return true
 	})
-	return leaderEpoch, err
+	return leaderEpoch, damage(s, err)
 }
 
 // tailEpoch reads the last batch's header where the log remembers it, so that a

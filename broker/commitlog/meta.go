@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -81,14 +82,15 @@ func parseIdentity(data []byte) (identity, error) {
 
 // loadIdentity reads the identity of a data directory, or gives it one. Where a
 // bit of meta.properties has flipped, its copy says what it was.
-func loadIdentity(fsys disk.FS, path string, brokerID int32) (identity, error) {
+func loadIdentity(fsys disk.FS, path string, brokerID int32, log *slog.Logger) (identity, error) {
 	copyPath := filepath.Join(filepath.Dir(path), identityCopy)
 	data, err := disk.ReadFile(fsys, path, maxMetaBytes)
+	spare, spareErr := disk.ReadFile(fsys, copyPath, maxMetaBytes)
 	whole := err == nil && isSealed(data, "=")
-	if !whole {
-		if spare, spareErr := disk.ReadFile(fsys, copyPath, maxMetaBytes); spareErr == nil && isSealed(spare, "=") {
-			data, err = spare, nil
-		}
+	if !whole && spareErr == nil && isSealed(spare, "=") {
+		data, err = spare, nil
+	} else if !whole && spareErr == nil {
+		return replaceIdentity(fsys, path, salvageIdentity(data, spare, brokerID), log)
 	}
 	found := identity{clusterID: randomID(), brokerID: brokerID}
 	if err != nil && !removed(err) {
@@ -114,6 +116,29 @@ func loadIdentity(fsys disk.FS, path string, brokerID int32) (identity, error) {
 		return found, nil
 	}
 	return found, disk.WriteFile(fsys, copyPath, found.format())
+}
+
+// salvageIdentity makes of two damaged files the best that can be: a box starts
+// also then. The broker id is not asked: it may be what is damaged.
+func salvageIdentity(data, spare []byte, brokerID int32) identity {
+	for _, text := range [][]byte{data, spare} {
+		if found, err := parseIdentity(text); err == nil && validTopicID(found.clusterID) { // ids have one form
+			found.brokerID = brokerID
+			return found
+		}
+	}
+	return identity{clusterID: randomID(), brokerID: brokerID}
+}
+
+func replaceIdentity(fsys disk.FS, path string, found identity, log *slog.Logger) (identity, error) {
+	if found.incarnation == "" {
+		found.incarnation = randomID()
+	}
+	log.Error("meta.properties and its copy are damaged; written anew", "clusterID", found.clusterID)
+	if err := disk.WriteFile(fsys, path, found.format()); err != nil {
+		return identity{}, err
+	}
+	return found, disk.WriteFile(fsys, filepath.Join(filepath.Dir(path), identityCopy), found.format())
 }
 
 // randomID returns 22 characters as Kafka's ids have, which do not begin with '-'.

@@ -1,10 +1,14 @@
 package commitlog
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/headwater/headwater/broker/disk"
 )
@@ -23,6 +27,18 @@ const maxGaps = 1024
 
 // offsetGap is a run of offsets that a log should hold and has lost.
 type offsetGap struct{ from, to int64 }
+
+// without returns how many offsets of g are in none of the others: a gap that grew
+// is found again with what was counted before.
+func (g offsetGap) without(others map[offsetGap]struct{}) (offsets int64) {
+	known := slices.SortedFunc(maps.Keys(others), func(a, b offsetGap) int { return cmp.Compare(a.from, b.from) })
+	at := g.from
+	for _, other := range known {
+		offsets += max(0, min(other.from, g.to)-at)
+		at = min(max(at, other.to), g.to)
+	}
+	return offsets + g.to - at
+}
 
 // quarantine is the quarantine of one log. Its methods may be called from any
 // goroutine.
@@ -83,6 +99,9 @@ func (q quarantine) bytes() (total int64, err error) {
 		return 0, err
 	}
 	for _, dir := range logs {
+		if !dir.IsDir() { // not ours
+			continue
+		}
 		files, err := q.fs.ReadDir(filepath.Join(q.root, dir.Name()))
 		if err != nil {
 			return 0, err
@@ -120,8 +139,18 @@ func (q quarantine) note(g offsetGap) (known bool, err error) {
 	return false, q.fs.SyncDir(filepath.Dir(path))
 }
 
+// rangeCopier is a file that has a shorter way to take bytes of another, at times.
+type rangeCopier interface {
+	CopyRange(at int64, r io.ReaderAt, from, to int64) error
+}
+
 // copyRange copies bytes of r to w, at at, and returns where they end there.
 func copyRange(w io.WriterAt, at int64, r io.ReaderAt, from, to int64) (int64, error) {
+	if c, ok := w.(rangeCopier); ok {
+		if err := c.CopyRange(at, r, from, to); !errors.Is(err, errors.ErrUnsupported) {
+			return at + to - from, err
+		}
+	}
 	buf := make([]byte, min(scanBytes, to-from))
 	for from < to {
 		chunk := buf[:min(int64(len(buf)), to-from)]
@@ -144,6 +173,7 @@ func (l *Log) reportGap(g offsetGap) {
 	}
 	l.mu.Lock()
 	_, known := l.gaps[g]
+	lost := g.without(l.gaps)
 	if !known && len(l.gaps) < maxGaps {
 		if l.gaps == nil {
 			l.gaps = map[offsetGap]struct{}{}
@@ -159,6 +189,6 @@ func (l *Log) reportGap(g offsetGap) {
 		return
 	}
 	l.metrics.gaps.Inc()
-	l.metrics.gapOffsets.Add(float64(g.to - g.from))
+	l.metrics.gapOffsets.Add(float64(lost))
 	l.log.Error("offsets lost", "log", l.name, "fromOffset", g.from, "toOffset", g.to, "noteErr", err)
 }

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -150,4 +151,12 @@ func (f reservedFile) WriteAt(p []byte, off int64) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// CopyRange passes the question on to a file that may know the answer.
+func (f reservedFile) CopyRange(at int64, r io.ReaderAt, from, to int64) error {
+	if c, ok := f.File.(rangeCopier); ok {
+		return c.CopyRange(at, r, from, to)
+	}
+	return errors.ErrUnsupported
 }

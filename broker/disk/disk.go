@@ -3,8 +3,8 @@
 // knows nothing of records or logs.
 //
 // FS is what the rooms above write through. OS is the real file system; Crash is
-// one in memory that loses power at a chosen operation. Both may be used from
-// any goroutine. Sizes and positions are bytes.
+// one in memory that loses power at a chosen operation; Dry shows what would be
+// done to another and does none of it. All may be used from any goroutine. Sizes and positions are bytes.
 //
 // The package starts no goroutines, and imports golang.org/x/sys/unix beside the
 // standard library.

@@ -10,11 +10,18 @@ import (
 	"testing"
 )
 
-// both runs a test on the machine's file system and on the one in memory, in a
-// directory of its own.
+// both runs a test on the machine's file system, on the one in memory, and on one
+// that leaves another as it is, in a directory of its own.
 func both(t *testing.T, test func(t *testing.T, fsys FS, dir string)) {
 	t.Run("OS", func(t *testing.T) { test(t, OS{}, t.TempDir()) })
 	t.Run("Crash", func(t *testing.T) { test(t, NewCrash(0), ".") })
+	t.Run("Dry", func(t *testing.T) {
+		below := NewCrash(0)
+		test(t, NewDry(below, 1<<20, func(string) bool { return false }), ".")
+		if below.Ops() != 0 {
+			t.Errorf("%d changes below", below.Ops())
+		}
+	})
 }
 
 func must[T any](v T, err error) T {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,7 +20,25 @@ func Lock(dir string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	return flock(f, dir, syscall.LOCK_EX)
+}
+
+// LockToRead is Lock for who only looks, and writes nothing: it shares the lock
+// with others of its kind. Without a file dir/.lock nobody has dir, and it returns
+// one that there is nothing to let go of.
+func LockToRead(dir string) (io.Closer, error) {
+	f, err := os.Open(filepath.Join(dir, ".lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return flock(f, dir, syscall.LOCK_SH)
+}
+
+func flock(f *os.File, dir string, how int) (io.Closer, error) {
+	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	if err == nil {
 		return f, nil
 	}

@@ -91,20 +91,41 @@ func (p *ProducerIDs) reserve() error {
 // understood must not stop producers, nor let an id come again: then ids go on
 // from a place so far off, and so random, that none was there.
 func (p *ProducerIDs) load() int64 {
-	var doc producerIDsDoc
-	text, err := disk.ReadFile(p.fs, p.path, maxProducerIDsFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
-	}
+	next, err := p.read()
 	if err == nil {
-		err = json.Unmarshal(text, &doc)
-	}
-	if err == nil && doc.Version == 1 && doc.Next > 0 {
-		return doc.Next
+		return next
 	}
 	var random [8]byte
 	rand.Read(random[:]) // never fails
 	first := int64(binary.BigEndian.Uint64(random[:])>>2 | 1<<61)
 	p.log.Error("the note of producer ids is damaged; they go on from a random one", "file", p.path, "first", first, "err", err)
 	return first
+}
+
+// read returns what the file says; 0 when there is none.
+func (p *ProducerIDs) read() (next int64, err error) {
+	var doc producerIDsDoc
+	text, err := disk.ReadFile(p.fs, p.path, maxProducerIDsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &doc)
+	}
+	if err == nil && (doc.Version != 1 || doc.Next <= 0) {
+		err = fmt.Errorf("version %d, next %d", doc.Version, doc.Next)
+	}
+	return doc.Next, err
+}
+
+// Verify does what the first producer would have done about a damaged file, and
+// logs it. No id is handed out.
+func (p *ProducerIDs) Verify() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.read(); err == nil {
+		return nil
+	}
+	p.reserved = p.load()
+	return p.reserve()
 }
