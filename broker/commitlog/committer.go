@@ -120,6 +120,19 @@ func (c *committer) next() *Log {
 	return l
 }
 
+// queued is how many logs are in ready or in later.
+func (c *committer) queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.ready)
+	for _, l := range c.later {
+		if l.pending == waiting {
+			n++
+		}
+	}
+	return n
+}
+
 // done puts back a log that got dirty while a worker had it.
 func (c *committer) done(l *Log) {
 	c.mu.Lock()
@@ -203,12 +216,10 @@ func (l *Log) syncAppended() {
 	if l.closed.Load() || l.failure() != nil || l.durable.Load() >= tail.offset {
 		return
 	}
-	l.metrics.appendsPerSync.Observe(float64(l.unsynced.Swap(0)))
-	if err := l.timedSync(); err != nil {
-		_ = l.fail("sync", err) // tell reports it
+	l.metrics.group(l.unsynced.take())
+	if !l.syncDirty() {
 		return
 	}
-	l.setSynced(tail)
 	l.durable.Store(tail.offset) // what is in sealed segments was synced when they were
 }
 

@@ -15,7 +15,7 @@ import (
 func TestDirIdentity(t *testing.T) {
 	fsys := disk.NewCrash(0)
 	d := must(OpenDir("deep/down/data", Options{FS: fsys, BrokerID: 7}))
-	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS().(*reserveFS).FS != disk.FS(fsys) {
+	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS().(*reserveFS).FS.(sheddingFS).FS != disk.FS(fsys) {
 		t.Errorf("path %q, broker %d, cluster %q", d.Path(), d.BrokerID(), d.ClusterID())
 	}
 	if err := d.Close(); err != nil {

@@ -152,6 +152,8 @@ func (s *producers) begin() error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", commitlog.ErrFull, err)
+	case errors.Is(err, commitlog.ErrDescriptors):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", commitlog.ErrOffline, err)
 	}
