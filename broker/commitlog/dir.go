@@ -34,6 +34,7 @@ type Dir struct {
 	lock       io.Closer
 	identity   identity
 	files      *files
+	indexes    *indexMemory
 	committer  *committer
 	metrics    *metrics
 	budget     *budget
@@ -70,11 +71,11 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	o.FS, open.fs = reserve, reserve
 	d := &Dir{
 		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
-		files: open, committer: newCommitter(o), metrics: newMetrics(),
+		files: open, indexes: newIndexMemory(o.IndexBytes), committer: newCommitter(o), metrics: newMetrics(),
 	}
 	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
 	d.metrics.watchClock(d.clock)
-	d.metrics.watchDir(d.committer, d.files)
+	d.metrics.watchDir(d.committer, d.files, d.indexes)
 	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
@@ -270,6 +271,7 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
 	d.budget.used.Add(l.Size())
+	d.indexes.join(l.view.Load().active().index.Load())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logs[name] = l

@@ -282,6 +282,8 @@ func (l *Log) roll() error {
 		return fmt.Errorf("%s: roll: %w", l.name, err)
 	}
 	l.files.adopt(next, logExt, file)
+	l.dir.indexes.join(next.index.Load())
+	l.dir.indexes.leave(old.index.Load())
 	l.mu.Lock()
 	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
 	l.tail = point{next.baseOffset, -1, 0, next.baseOffset}
@@ -343,6 +345,7 @@ func (l *Log) close(seal bool) error {
 	if seal && l.appended && l.failure() == nil {
 		err = l.sealActive()
 	}
+	l.dir.indexes.leave(l.view.Load().active().index.Load())
 	for _, s := range l.view.Load().segments {
 		l.files.forget(s, true)
 	}

@@ -20,6 +20,7 @@ type metrics struct {
 	deviceBytes    prometheus.CounterFunc // nil where the system does not count them
 	openFiles      prometheus.GaugeFunc
 	dirtyFiles     prometheus.GaugeFunc
+	indexBytes     prometheus.GaugeFunc
 	logsOffline    prometheus.Gauge
 	appendedBytes  prometheus.Counter
 	gaps           prometheus.Counter
@@ -102,7 +103,7 @@ func (m *metrics) group(appends, bytes int64) {
 // watchDir makes the gauges that tell of c and f. What the device got is of the
 // whole process, from now on: by what it and the bytes appended grow in the same
 // time one sees the write amplification, as the file system has it.
-func (m *metrics) watchDir(c *committer, f *files) {
+func (m *metrics) watchDir(c *committer, f *files, x *indexMemory) {
 	m.queue = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "headwater_commit_queue_logs", Help: "Logs that wait for a sync, or for the interval. Each is there once, however much was appended: there are never more than logs.",
 	}, func() float64 { return float64(c.queued()) })
@@ -115,6 +116,9 @@ func (m *metrics) watchDir(c *committer, f *files) {
 	m.dirtyFiles = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "headwater_log_unsynced_files", Help: "Of those, files that were written and not synced since.",
 	}, count(func(_, dirty int) int { return dirty }))
+	m.indexBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_index_memory_bytes", Help: "Memory for the indexes of active segments.",
+	}, func() float64 { return float64(x.used.Load()) })
 	before, err := disk.WrittenBytes()
 	if err != nil {
 		return
@@ -167,7 +171,7 @@ func (m *metrics) dropped(why dropReason, bytes, records int64) {
 func (m *metrics) all() []prometheus.Collector {
 	all := []prometheus.Collector{
 		m.syncs, m.syncSeconds, m.appendsPerSync, m.bytesPerSync, m.queue, m.logsOffline, m.appendedBytes,
-		m.openFiles, m.dirtyFiles,
+		m.openFiles, m.dirtyFiles, m.indexBytes,
 		m.gaps, m.gapOffsets, m.quarantined,
 		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
 		m.ageSeconds, m.wallTrusted,

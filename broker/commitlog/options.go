@@ -87,6 +87,7 @@ type Options struct {
 	BrokerID   int32
 	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
 	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
+	IndexBytes int64                 // of memory, for the indexes of all active segments; 0 is 8 MiB
 	OpenFiles  int                   // of segments, at the same time; 0 derives it from what the process may open
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil keeps the metrics to ourselves
@@ -101,6 +102,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Interval <= 0 {
 		o.Interval = time.Second
+	}
+	if o.IndexBytes <= 0 {
+		o.IndexBytes = defaultIndexBytes
 	}
 	if o.OpenFiles <= 0 {
 		o.OpenFiles = defaultOpenFiles(disk.MaxOpenFiles())
