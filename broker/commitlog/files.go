@@ -212,8 +212,8 @@ func (c *files) shed() bool {
 	return len(unused) > 0
 }
 
-// closeIdle closes what was not used since the call before the last, so that an
-// idle partition has no file open.
+// closeIdle closes what was not used since it was called last, so that an idle
+// partition has no file open.
 func (c *files) closeIdle() {
 	c.mu.Lock()
 	var unused []disk.File
