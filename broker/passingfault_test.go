@@ -41,6 +41,7 @@ func TestFaultThatPasses(t *testing.T) {
 	value := string(bytes.Repeat([]byte("x"), 600<<10)) // two of them need a roll
 	for name, tc := range map[string]struct {
 		fault func(name string, flag int) error
+		value string // that is appended during the fault
 		want  error
 	}{
 		"descriptors": {func(name string, _ int) error {
@@ -48,13 +49,13 @@ func TestFaultThatPasses(t *testing.T) {
 				return syscall.EMFILE
 			}
 			return nil
-		}, commitlog.ErrDescriptors},
+		}, "small", commitlog.ErrDescriptors},
 		"roll": {func(name string, flag int) error {
 			if strings.Contains(name, "press-0") && flag&os.O_CREATE != 0 {
 				return syscall.EIO
 			}
 			return nil
-		}, syscall.EIO},
+		}, value, syscall.EIO},
 	} {
 		t.Run(name, func(t *testing.T) {
 			faulty := &openFault{FS: disk.OS{}}
@@ -72,7 +73,7 @@ func TestFaultThatPasses(t *testing.T) {
 			}
 			faulty.set(tc.fault)
 			for range 3 {
-				if err := tryPut(b, "press", value); !errors.Is(err, tc.want) || errors.Is(err, commitlog.ErrOffline) {
+				if err := tryPut(b, "press", tc.value); !errors.Is(err, tc.want) || errors.Is(err, commitlog.ErrOffline) {
 					t.Errorf("append that meets the fault: %v, want %v", err, tc.want)
 				}
 			}
