@@ -355,3 +355,26 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d metrics after Close, want none", n)
 	}
 }
+
+// A sync that another goroutine had begun may move the durable end once a log has
+// failed. Those who were told of the failure are told nothing more.
+func TestNothingIsToldAfterAFailure(t *testing.T) {
+	d := start(t, disk.NewCrash(0), Options{})
+	l := d.mustOpen(t, "t-0", keepAll)
+	l.mustAppend(t, newBatch(1, 0, 10, 'a'))
+	if err := l.await(1); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.fail("remove a segment", errors.New("bad block"))
+	if err := l.await(2); !errors.Is(err, ErrOffline) {
+		t.Fatalf("told %v, want %v", err, ErrOffline)
+	}
+	l.Log.durable.Store(5)
+	d.committer.dirty(l.Log, true)
+	if err := d.stop(); err != nil { // the committer has no more to tell
+		t.Error(err)
+	}
+	if durable, calls, err := l.told(); durable != 1 || calls != 2 || err == nil {
+		t.Errorf("told %d times, last %d, %v; want twice, 1 and the failure", calls, durable, err)
+	}
+}

@@ -223,12 +223,16 @@ func (l *Log) syncAppended() {
 	l.durable.Store(tail.offset) // what is in sealed segments was synced when they were
 }
 
-// tell calls the log's notify function with what it does not know yet.
+// tell calls the log's notify function with what it does not know yet. Of what a
+// sync that was under way makes durable after a failure nobody is told.
 func (l *Log) tell() {
-	durableEnd := l.durable.Load()
+	if l.told.failure {
+		return
+	}
 	l.mu.Lock()
 	notify, failure := l.notify, l.failed
 	l.mu.Unlock()
+	durableEnd := l.durable.Load() // after: what was durable before a failure is told before it
 	if notify == nil {
 		notify = func(int64, error) {}
 	}
@@ -236,7 +240,7 @@ func (l *Log) tell() {
 		l.told.durableEnd = durableEnd
 		notify(durableEnd, nil)
 	}
-	if failure == nil || l.told.failure {
+	if failure == nil {
 		return
 	}
 	l.told.failure = true
