@@ -44,7 +44,7 @@ type Appliance struct {
 func New(cfg config.Config, memoryLimit int64, log *slog.Logger) (*Appliance, error) {
 	a := &Appliance{log: log, started: time.Now()}
 	reg := prometheus.NewRegistry()
-	memory := budgetsUnder(memoryLimit, cfg.Topics.MaxMessageBytes)
+	memory := budgetsUnder(HeapLimit(memoryLimit), cfg.Topics.MaxMessageBytes)
 	var err error
 	a.ports, err = bind(cfg, func() (*bridge.Bridge, error) {
 		return bridge.Listen(bridgeConfig(cfg, memory), log, reg)
@@ -125,6 +125,8 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		MaxConnections:    cfg.Kafka.MaxConnections,
 		ProduceBytes:      memory.produce,
 		FetchBytes:        memory.fetch,
+		IndexBytes:        memory.indexes,
+		AllProducers:      memory.producers,
 
 		MaxProducers:       cfg.Kafka.MaxProducerIDs,
 		ProducerExpiration: cfg.Kafka.ProducerIDExpiration,

@@ -20,10 +20,13 @@ func MemoryLimit(setting int64, root fs.FS) int64 {
 	return cgroupLimit(root)
 }
 
-// HeapLimit is what the Go runtime may use under a ceiling of limit bytes: a
-// tenth stays for what the runtime does not count, such as the kernel's socket
-// buffers and the binary's own pages.
-func HeapLimit(limit int64) int64 { return limit - limit/10 }
+// outsideHeap is what a process has in memory that the runtime does not count:
+// pages of the binary, of which some 20 MB have been used soon after the start.
+const outsideHeap = 24 << 20
+
+// HeapLimit is what the Go runtime may use under a ceiling of limit bytes: the rest
+// is for what it does not count. Under a very small one it is half.
+func HeapLimit(limit int64) int64 { return max(limit-max(limit/10, outsideHeap), limit/2) }
 
 // cgroupLimit returns the smallest memory limit on the way from the process's
 // cgroup up to the root, 0 when there is none. Inside a container the path that
@@ -80,11 +83,18 @@ type budgets struct {
 	produce int64 // Kafka produce requests until they are appended
 	fetch   int64 // answers to Kafka fetches until they are sent
 	bridge  int64 // devices' messages until they are on flash
+	indexes int64 // indexes of the segments that grow
+
+	producers int // idempotent producers that are remembered, over all partitions
 }
 
-// budgetsUnder divides limit, 0 for none, so that the three together take at most
-// half of it while it is not very small. Each holds at least two of the largest
-// batches: one that is taken while another is on its way.
+// producerBytes is what one of them takes, its place in a map included.
+const producerBytes = 256
+
+// budgetsUnder divides limit, the runtime's, 0 for none, so that requests, answers
+// and messages together take at most half of it while it is not very small. Each
+// holds at least two of the largest batches: one that is taken while another is on
+// its way. What is kept to be quick takes a sixteenth more.
 func budgetsUnder(limit, maxBatchBytes int64) budgets {
 	if limit == 0 {
 		limit = 512 << 20
@@ -96,5 +106,8 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		produce: share(6, 64<<20),
 		fetch:   share(6, 64<<20),
 		bridge:  share(8, 32<<20),
+		indexes: min(limit/32, 8<<20),
+
+		producers: int(min(limit/32, 64<<20) / producerBytes),
 	}
 }

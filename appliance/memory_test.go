@@ -60,19 +60,33 @@ func TestBudgets(t *testing.T) {
 		limit, batch int64
 		want         budgets
 	}{
-		"none":     {0, mib, budgets{64 * mib, 64 * mib, 32 * mib}},
-		"large":    {8 << 30, mib, budgets{64 * mib, 64 * mib, 32 * mib}},
-		"gateway":  {96 * mib, mib, budgets{16 * mib, 16 * mib, 12 * mib}},
-		"small":    {32 * mib, 1000, budgets{32 * mib / 6, 32 * mib / 6, 4 * mib}},
-		"bigBatch": {64 * mib, 10 * mib, budgets{20 * mib, 20 * mib, 20 * mib}},
+		"none":     {0, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 16 * mib / 256}},
+		"large":    {8 << 30, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 64 * mib / 256}},
+		"gateway":  {96 * mib, mib, budgets{16 * mib, 16 * mib, 12 * mib, 3 * mib, 3 * mib / 256}},
+		"small":    {32 * mib, 1000, budgets{32 * mib / 6, 32 * mib / 6, 4 * mib, mib, mib / 256}},
+		"bigBatch": {64 * mib, 10 * mib, budgets{20 * mib, 20 * mib, 20 * mib, 2 * mib, 2 * mib / 256}},
 	} {
 		if got := budgetsUnder(tc.limit, tc.batch); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
 	}
 	for limit := int64(48 * mib); limit < 4<<30; limit += mib {
-		if b := budgetsUnder(limit, mib); b.produce+b.fetch+b.bridge > limit/2 {
+		b := budgetsUnder(limit, mib)
+		if b.produce+b.fetch+b.bridge > limit/2 {
 			t.Fatalf("under %d: %+v is more than half", limit, b)
+		}
+		if kept := b.indexes + int64(b.producers)*producerBytes; kept > limit/16 {
+			t.Fatalf("under %d: %+v keeps %d bytes", limit, b, kept)
+		}
+	}
+}
+
+// The runtime gets the ceiling less what it does not count.
+func TestHeapLimit(t *testing.T) {
+	const mib = 1 << 20
+	for limit, want := range map[int64]int64{0: 0, 32 * mib: 16 * mib, 64 * mib: 40 * mib, 240 * mib: 216 * mib, 1000 * mib: 900 * mib} {
+		if got := HeapLimit(limit); got != want {
+			t.Errorf("under %d: %d, want %d", limit, got, want)
 		}
 	}
 }

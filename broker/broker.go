@@ -52,6 +52,8 @@ type Config struct {
 	MaxConnections int
 	ProduceBytes   int64 // what produce requests in flight may take of memory
 	FetchBytes     int64 // and what fetch answers may
+	IndexBytes     int64 // and the indexes of segments that grow; 0 is commitlog's default
+	AllProducers   int   // idempotent ones that are remembered, over all partitions; 0 is no limit
 }
 
 // Broker serves partitions to Kafka clients and takes the bridge's batches.
@@ -75,7 +77,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
 		FS: cfg.FS, Clock: cfg.Clock, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
-		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, Log: log, Registerer: reg,
+		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, IndexBytes: cfg.IndexBytes, Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return nil, err
@@ -86,7 +88,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		}
 	}()
 	partitions := partition.NewSet(dir, cfg.Durability == commitlog.Interval, log)
-	partitions.LimitProducers(partition.ProducerLimits{Max: cfg.MaxProducers, Expiration: cfg.ProducerExpiration})
+	partitions.LimitProducers(partition.ProducerLimits{Max: cfg.MaxProducers, Total: cfg.AllProducers, Expiration: cfg.ProducerExpiration})
 	solo := cluster.NewSolo(cluster.SoloConfig{
 		ClusterID:         dir.ClusterID(),
 		Self:              self,

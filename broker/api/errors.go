@@ -52,7 +52,8 @@ var codes = []struct {
 	{commitlog.ErrFull, wire.PolicyViolation}, // clients fail at once, and show the message
 	{syscall.ENOSPC, wire.PolicyViolation},    // to create or delete a topic takes room, too
 	{commitlog.ErrOffline, wire.KafkaStorageError},
-	{commitlog.ErrClosed, wire.NotLeaderOrFollower}, // the broker is stopping: clients ask who leads now
+	{commitlog.ErrDescriptors, wire.KafkaStorageError}, // clients try again
+	{commitlog.ErrClosed, wire.NotLeaderOrFollower},    // the broker is stopping: clients ask who leads now
 
 	{partition.ErrUnknown, wire.UnknownTopicOrPartition},
 	{partition.ErrNotLeader, wire.NotLeaderOrFollower},

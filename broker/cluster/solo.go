@@ -17,7 +17,8 @@ type Host interface {
 	// Hosted lists the partitions that are on this broker's disk.
 	Hosted() ([]Hosted, error)
 	// Open makes the partition's log ready, creating it when it is not there, and
-	// returns the latest leader epoch in it, -1 when it is empty.
+	// returns the latest leader epoch in it, -1 when it is empty. It is called from
+	// several goroutines, for another partition from each.
 	Open(name string, index int32, id topic.ID, s topic.Settings) (lastEpoch int32, err error)
 	// Lead lets the partition, if it is open, take records as leader in the given
 	// epoch.
@@ -142,20 +143,49 @@ func (s *Solo) adopt(state *soloState, hosted []Hosted) {
 	}
 }
 
+// openersAtATime is how many partitions are opened at the same time: what a start
+// waits for is the disk, for each a few small reads and, after a crash, a sync.
+const openersAtATime = 16
+
 // openAll opens every partition of state and returns the latest leader epoch
 // among them.
 func (s *Solo) openAll(state *soloState) (lastEpoch int32) {
-	for _, t := range state.Topics {
-		for index := range t.Partitions {
-			epoch, err := s.host.Open(t.Name, index, t.ID, s.settings(t))
-			if err != nil {
-				s.log.Error("partition not opened; it is offline", "partition", fmt.Sprintf("%s-%d", t.Name, index), "err", err)
-				continue
+	var epoch atomic.Int32
+	var openers sync.WaitGroup
+	work := make(chan func())
+	for range openersAtATime {
+		openers.Go(func() {
+			for open := range work {
+				open()
 			}
-			lastEpoch = max(lastEpoch, epoch)
+		})
+	}
+	for _, t := range state.Topics {
+		settings := s.settings(t)
+		for index := range t.Partitions {
+			work <- func() { raise(&epoch, s.openOne(t, index, settings)) }
 		}
 	}
+	close(work)
+	openers.Wait()
+	return epoch.Load()
+}
+
+// openOne opens a partition and returns the latest leader epoch in it. One that does
+// not open is logged, and has none.
+func (s *Solo) openOne(t soloTopic, index int32, settings topic.Settings) (lastEpoch int32) {
+	lastEpoch, err := s.host.Open(t.Name, index, t.ID, settings)
+	if err != nil {
+		s.log.Error("partition not opened; it is offline", "partition", fmt.Sprintf("%s-%d", t.Name, index), "err", err)
+		return -1
+	}
 	return lastEpoch
+}
+
+// raise makes a at least n.
+func raise(a *atomic.Int32, n int32) {
+	for old := a.Load(); old < n && !a.CompareAndSwap(old, n); old = a.Load() {
+	}
 }
 
 // lead lets every partition of t that opened take records.

@@ -10,8 +10,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -47,6 +50,9 @@ func (m *memStore) SetAside() error {
 
 // memHost is a Host whose disk outlives the Solo over it.
 type memHost struct {
+	takes time.Duration // to open a partition
+
+	mu        sync.Mutex // guards disk while partitions are opened
 	disk      map[string]Hosted
 	led       map[string]int32 // leader epoch by partition
 	lastEpoch int32
@@ -65,6 +71,9 @@ func (h *memHost) Open(name string, index int32, id topic.ID, _ topic.Settings) 
 	if k == h.failOpen {
 		return -1, errCut
 	}
+	time.Sleep(h.takes)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.disk[k] = Hosted{name, index, id}
 	return h.lastEpoch, nil
 }
@@ -99,6 +108,31 @@ func names(s *Snapshot) []string {
 		out = append(out, fmt.Sprintf("%s:%d", t.Name, len(t.Partitions)))
 	}
 	return out
+}
+
+// A start opens partitions at the same time, as many as it may and no more.
+func TestSoloOpensAtTheSameTime(t *testing.T) {
+	for name, tc := range map[string]struct {
+		partitions int
+		want       time.Duration
+	}{
+		"few":  {10, time.Second},
+		"many": {100, 7 * time.Second}, // 16 at a time
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			state := soloState{Topics: []soloTopic{{Name: "press", ID: topic.NewID(), Partitions: int32(tc.partitions)}}}
+			host := newMemHost()
+			host.takes, host.lastEpoch = time.Second, 7
+			s := NewSolo(SoloConfig{Defaults: topic.Defaults()}, &memStore{}, host, slog.New(slog.DiscardHandler))
+			begin := time.Now()
+			if epoch := s.openAll(&state); epoch != 7 {
+				t.Errorf("%s: the latest epoch is %d, want 7", name, epoch)
+			}
+			if took := time.Since(begin); took != tc.want || len(host.disk) != tc.partitions {
+				t.Errorf("%s: %d partitions opened in %v, want %d in %v", name, len(host.disk), took, tc.partitions, tc.want)
+			}
+		})
+	}
 }
 
 // Topics, their ids and their settings are the same after a restart, in a new

@@ -310,6 +310,7 @@ func (d *Dir) Tidy() {
 	d.reserve.keep()
 	d.saveAges()
 	d.budget.tell()
+	d.files.closeIdle()
 }
 
 // startBudget settles BudgetAuto, once the logs are open.

@@ -67,16 +67,31 @@ func parseMarks(data []byte) (map[string]mark, error) {
 	lines := strings.Split(string(data), "\n")
 	marks := make(map[string]mark, len(lines))
 	for _, line := range lines[2 : len(lines)-2] {
-		var name string
-		var m mark
-		var first, last int64
-		if _, err := fmt.Sscanf(line, "%s %s %d %d %d %d %d %d %d %d", &name, &m.topicID, &m.segment, &m.last, &m.position, &m.recoveryPoint, &m.startOffset, &m.highWatermark, &first, &last); err != nil {
+		name, m, err := parseMark(line)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %.80q: %w", checkpointFile, line, err)
 		}
-		m.firstAppend, m.lastAppend = readingOf(first), readingOf(last)
 		marks[name] = m
 	}
 	return marks, nil
+}
+
+// parseMark reads a line of formatMarks.
+func parseMark(line string) (name string, m mark, err error) {
+	var first, last int64
+	numbers := []*int64{&m.segment, &m.last, &m.position, &m.recoveryPoint, &m.startOffset, &m.highWatermark, &first, &last}
+	f := strings.Fields(line)
+	if len(f) != 2+len(numbers) {
+		return "", m, fmt.Errorf("%d fields", len(f))
+	}
+	m.topicID = strings.Clone(f[1]) // not the whole file for it
+	for i, number := range numbers {
+		if *number, err = strconv.ParseInt(f[2+i], 10, 64); err != nil {
+			return "", m, err
+		}
+	}
+	m.firstAppend, m.lastAppend = readingOf(first), readingOf(last)
+	return strings.Clone(f[0]), m, nil
 }
 
 // formatOffsets is a checkpoint as Kafka writes it: a version, a count, and a
@@ -220,16 +235,7 @@ func (d *Dir) checkpointUntil(ctx context.Context) {
 func (d *Dir) syncAll() {
 	for _, l := range d.openLogs() {
 		l.syncMu.Lock()
-		l.mu.Lock()
-		tail, synced := l.tail, l.synced
-		l.mu.Unlock()
-		if tail != synced && !l.closed.Load() && l.failure() == nil {
-			if err := l.timedSync(); err != nil {
-				_ = l.fail("sync", err)
-			} else {
-				l.setSynced(tail)
-			}
-		}
+		l.syncDirty()
 		l.syncMu.Unlock()
 	}
 }
@@ -290,10 +296,8 @@ func (d *Dir) finishClean() error {
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			if !d.closedWell[name] {
-				return nil
-			}
+		if slices.ContainsFunc(names, func(name string) bool { return !d.wasClosedWell(name) }) {
+			return nil
 		}
 	}
 	return disk.WriteFile(d.fs, filepath.Join(d.path, cleanShutdownFile), []byte(`{"version":0,"brokerEpoch":-1}`))

@@ -341,13 +341,40 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(d.metrics.appendedBytes); got != float64(len(b)) {
 		t.Errorf("%v bytes appended, want %d", got, len(b))
 	}
-	if n, err := testutil.GatherAndCount(reg); n != 19 || err != nil {
-		t.Errorf("%d metrics, %v, want 19", n, err)
+	want := 24
+	if d.metrics.deviceBytes != nil {
+		want++
+	}
+	if n, err := testutil.GatherAndCount(reg); n != want || err != nil {
+		t.Errorf("%d metrics, %v, want %d", n, err, want)
 	}
 	if err := d.stop(); err != nil {
 		t.Error(err)
 	}
 	if n, _ := testutil.GatherAndCount(reg); n != 0 {
 		t.Errorf("%d metrics after Close, want none", n)
+	}
+}
+
+// A sync that another goroutine had begun may move the durable end once a log has
+// failed. Those who were told of the failure are told nothing more.
+func TestNothingIsToldAfterAFailure(t *testing.T) {
+	d := start(t, disk.NewCrash(0), Options{})
+	l := d.mustOpen(t, "t-0", keepAll)
+	l.mustAppend(t, newBatch(1, 0, 10, 'a'))
+	if err := l.await(1); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.fail("remove a segment", errors.New("bad block"))
+	if err := l.await(2); !errors.Is(err, ErrOffline) {
+		t.Fatalf("told %v, want %v", err, ErrOffline)
+	}
+	l.Log.durable.Store(5)
+	d.committer.dirty(l.Log, true)
+	if err := d.stop(); err != nil { // the committer has no more to tell
+		t.Error(err)
+	}
+	if durable, calls, err := l.told(); durable != 1 || calls != 2 || err == nil {
+		t.Errorf("told %d times, last %d, %v; want twice, 1 and the failure", calls, durable, err)
 	}
 }

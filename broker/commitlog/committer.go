@@ -120,6 +120,19 @@ func (c *committer) next() *Log {
 	return l
 }
 
+// queued is how many logs are in ready or in later.
+func (c *committer) queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.ready)
+	for _, l := range c.later {
+		if l.pending == waiting {
+			n++
+		}
+	}
+	return n
+}
+
 // done puts back a log that got dirty while a worker had it.
 func (c *committer) done(l *Log) {
 	c.mu.Lock()
@@ -203,21 +216,23 @@ func (l *Log) syncAppended() {
 	if l.closed.Load() || l.failure() != nil || l.durable.Load() >= tail.offset {
 		return
 	}
-	l.metrics.appendsPerSync.Observe(float64(l.unsynced.Swap(0)))
-	if err := l.timedSync(); err != nil {
-		_ = l.fail("sync", err) // tell reports it
+	l.metrics.group(l.unsynced.take())
+	if !l.syncDirty() {
 		return
 	}
-	l.setSynced(tail)
 	l.durable.Store(tail.offset) // what is in sealed segments was synced when they were
 }
 
-// tell calls the log's notify function with what it does not know yet.
+// tell calls the log's notify function with what it does not know yet. Of what a
+// sync that was under way makes durable after a failure nobody is told.
 func (l *Log) tell() {
-	durableEnd := l.durable.Load()
+	if l.told.failure {
+		return
+	}
 	l.mu.Lock()
 	notify, failure := l.notify, l.failed
 	l.mu.Unlock()
+	durableEnd := l.durable.Load() // after: what was durable before a failure is told before it
 	if notify == nil {
 		notify = func(int64, error) {}
 	}
@@ -225,7 +240,7 @@ func (l *Log) tell() {
 		l.told.durableEnd = durableEnd
 		notify(durableEnd, nil)
 	}
-	if failure == nil || l.told.failure {
+	if failure == nil {
 		return
 	}
 	l.told.failure = true

@@ -34,6 +34,7 @@ type Dir struct {
 	lock       io.Closer
 	identity   identity
 	files      *files
+	indexes    *indexMemory
 	committer  *committer
 	metrics    *metrics
 	budget     *budget
@@ -41,22 +42,23 @@ type Dir struct {
 	autoBudget bool
 	reserve    *reserveFS
 
-	// admin lets one log be opened, deleted or closed at a time, and is held across
-	// the disk operations of that.
-	admin sync.Mutex
+	// admin is held across the disk operations that open, delete or close a log:
+	// shared by logs that are opened.
+	admin sync.RWMutex
 
 	cleanStart   bool             // the process before stopped cleanly
 	startOffsets map[string]int64 // of Kafka's checkpoint, when there is none of ours
-	closedWell   map[string]bool  // guarded by admin: logs that are as their marks say
 	failedClose  bool             // guarded by admin
 	closed       bool             // guarded by admin
 
 	checkpointMu sync.Mutex   // one checkpoint at a time
 	appended     atomic.Int64 // bytes, since the last checkpoint began
 
-	mu    sync.Mutex // guards all below
-	logs  map[string]*Log
+	mu    sync.Mutex      // guards all below
+	logs  map[string]*Log // nil while one is opened
 	marks map[string]mark // of logs that are not open
+
+	closedWell map[string]bool // logs that are as their marks say
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
@@ -64,14 +66,16 @@ type Dir struct {
 func OpenDir(path string, o Options) (_ *Dir, err error) {
 	o = o.withDefaults()
 	_, onDisk := o.FS.(disk.OS)
-	reserve := newReserveFS(o.FS, path, o.Reserve, o.Log)
-	o.FS = reserve
+	open := newFiles(o.OpenFiles)
+	reserve := newReserveFS(sheddingFS{o.FS, open}, path, o.Reserve, o.Log)
+	o.FS, open.fs = reserve, reserve
 	d := &Dir{
 		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
-		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
+		files: open, indexes: newIndexMemory(o.IndexBytes), committer: newCommitter(o), metrics: newMetrics(),
 	}
 	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
 	d.metrics.watchClock(d.clock)
+	d.metrics.watchDir(d.committer, d.files, d.indexes)
 	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
 	defer func() {
 		if err != nil {
@@ -151,9 +155,9 @@ func (d *Dir) Close() error {
 	for _, l := range d.openLogs() {
 		d.saveAgesBefore(deadline, l)
 		err := l.close(true)
-		d.closedWell[l.name] = err == nil && l.failure() == nil
-		d.failedClose = d.failedClose || !d.closedWell[l.name]
-		d.forget(l, l.mark())
+		well := err == nil && l.failure() == nil
+		d.failedClose = d.failedClose || !well
+		d.forget(l, l.mark(), well)
 		errs = append(errs, err)
 	}
 	if !d.closed {
@@ -220,6 +224,9 @@ func (d *Dir) Names() ([]string, error) {
 // begun reports whether a log's directory got as far as to say whose it is, or
 // holds a segment, as one of an older Kafka without topic ids does.
 func (d *Dir) begun(name string) (bool, error) {
+	if _, err := d.fs.Stat(filepath.Join(d.path, name, partitionMetadata)); err == nil {
+		return true, nil
+	}
 	entries, err := d.fs.ReadDir(filepath.Join(d.path, name))
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 		return e.Name() == partitionMetadata || strings.HasSuffix(e.Name(), logExt)
@@ -246,7 +253,7 @@ func (d *Dir) TopicID(name string) (string, error) {
 // OpenLog opens the log of a partition, named as its directory ("telemetry-3"),
 // and makes it when it is missing. It reads what was not synced when the process
 // before wrote its last checkpoint, cuts a torn tail, and leaves all that it found
-// durable. A log can be open once.
+// durable. A log can be open once; several can be opened at the same time.
 func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -254,8 +261,11 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 	if !validTopicID(topicID) {
 		return nil, fmt.Errorf("open log %s: topic id %.40q", name, topicID)
 	}
-	d.admin.Lock()
-	defer d.admin.Unlock()
+	d.admin.RLock()
+	defer d.admin.RUnlock()
+	if !d.begin(name) {
+		return nil, fmt.Errorf("open log %s: it is open", name)
+	}
 	l := &Log{
 		name: name, path: filepath.Join(d.path, name), fs: d.fs, files: d.files,
 		committer: d.committer, metrics: d.metrics, budget: d.budget, log: d.log,
@@ -263,19 +273,31 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
-	if d.find(name) != nil {
-		return nil, fmt.Errorf("open log %s: it is open", name)
-	}
 	if err := d.makeAndLoad(l, topicID); err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.logs, name)
 		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
 	d.budget.used.Add(l.Size())
+	d.indexes.join(l.view.Load().active().index.Load())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logs[name] = l
 	delete(d.marks, name)
 	delete(d.closedWell, name)
 	return l, nil
+}
+
+// begin keeps the name for a log that is opened, and reports whether it was free.
+func (d *Dir) begin(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, taken := d.logs[name]; taken {
+		return false
+	}
+	d.logs[name] = nil
+	return true
 }
 
 // makeAndLoad makes what is missing of the log, from the outside in: wherever it
@@ -325,12 +347,12 @@ func (d *Dir) setAside(name, grave string) error {
 	if l := d.find(name); l != nil {
 		l.close(false) // nothing that it could fail to keep is wanted
 		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
-		d.forget(l, mark{})
+		d.forget(l, mark{}, false)
 	}
 	d.mu.Lock()
 	delete(d.marks, name)
-	d.mu.Unlock()
 	delete(d.closedWell, name)
+	d.mu.Unlock()
 	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {
 		return err
 	}
@@ -350,20 +372,30 @@ func (d *Dir) find(name string) *Log {
 	return d.logs[name]
 }
 
-// forget takes a log off the open ones, and keeps its mark.
-func (d *Dir) forget(l *Log, m mark) {
+// forget takes a log off the open ones, and keeps its mark and whether that says
+// all of it.
+func (d *Dir) forget(l *Log, m mark, closedWell bool) {
 	d.budget.forget(l)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.logs, l.name)
-	d.marks[l.name] = m
+	d.marks[l.name], d.closedWell[l.name] = m, closedWell
+}
+
+func (d *Dir) wasClosedWell(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closedWell[name]
 }
 
 // openLogs returns the logs by name.
 func (d *Dir) openLogs() []*Log {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.SortedFunc(maps.Values(d.logs), func(a, b *Log) int { return strings.Compare(a.name, b.name) })
+	logs := slices.Collect(maps.Values(d.logs))
+	logs = slices.DeleteFunc(logs, func(l *Log) bool { return l == nil })
+	slices.SortFunc(logs, func(a, b *Log) int { return strings.Compare(a.name, b.name) })
+	return logs
 }
 
 // checkName reports what keeps name from being a partition's directory: a topic,

@@ -2,11 +2,14 @@ package commitlog
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/headwater/headwater/broker/disk"
@@ -15,7 +18,7 @@ import (
 func TestDirIdentity(t *testing.T) {
 	fsys := disk.NewCrash(0)
 	d := must(OpenDir("deep/down/data", Options{FS: fsys, BrokerID: 7}))
-	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS().(*reserveFS).FS != disk.FS(fsys) {
+	if d.Path() != "deep/down/data" || d.BrokerID() != 7 || len(d.ClusterID()) != 22 || d.FS().(*reserveFS).FS.(sheddingFS).FS != disk.FS(fsys) {
 		t.Errorf("path %q, broker %d, cluster %q", d.Path(), d.BrokerID(), d.ClusterID())
 	}
 	if err := d.Close(); err != nil {
@@ -185,5 +188,23 @@ func TestGraveName(t *testing.T) {
 	name := strings.Repeat("n", 249) + "-0"
 	if got := graveName(name); len(got) > 255 || checkName(got) == nil || !strings.HasSuffix(got, deleted) {
 		t.Errorf("%d characters: %s", len(got), got)
+	}
+}
+
+// Logs can be opened at the same time, each of them once.
+func TestOpenAtTheSameTime(t *testing.T) {
+	d := start(t, disk.NewCrash(0), Options{})
+	var openers sync.WaitGroup
+	var opened atomic.Int64
+	for i := range 80 {
+		openers.Go(func() {
+			if _, err := d.OpenLog(fmt.Sprintf("t-%d", i%10), topicA, keepAll); err == nil {
+				opened.Add(1)
+			}
+		})
+	}
+	openers.Wait()
+	if n := opened.Load(); n != 10 || len(d.openLogs()) != 10 {
+		t.Errorf("%d logs opened, %d of them in the list, want 10", n, len(d.openLogs()))
 	}
 }

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/headwater/headwater/broker/record"
 )
@@ -54,7 +55,12 @@ func (l *Log) tailEpoch() (leaderEpoch int32, ok bool) {
 	if l.tail.last < 0 || l.closed.Load() {
 		return -1, false
 	}
-	if _, err := l.file.ReadAt(header, l.tail.last); err != nil || header.NextOffset() != l.tail.offset {
+	file, err := l.fs.OpenFile(l.view.Load().active().path(logExt), os.O_RDONLY, 0) // a start leaves nothing open
+	if err != nil {
+		return -1, false
+	}
+	defer file.Close()
+	if _, err := file.ReadAt(header, l.tail.last); err != nil || header.NextOffset() != l.tail.offset {
 		return -1, false
 	}
 	return header.LeaderEpoch(), true

@@ -9,18 +9,42 @@ import (
 	"github.com/headwater/headwater/broker/disk"
 )
 
-// maxOpenFiles bounds the files that are kept open for reading. Those that logs
-// append to are beside them.
-const maxOpenFiles = 256
+// The bounds of Options.OpenFiles when it is derived: a quarter of what the
+// process may open leaves the rest to connections.
+const (
+	minOpenFiles  = 32
+	maxOpenFiles  = 2048
+	openFilesPart = 4
+)
 
-// files keeps files open for readers, those read last. A file that is in use
-// stays open until it is released, also when it was pushed out or removed.
+// defaultOpenFiles is how many files of segments may be open in a process that may
+// open limit files, 0 when that is not known.
+func defaultOpenFiles(limit int) int {
+	if limit <= 0 {
+		limit = 1024
+	}
+	return min(max(limit/openFilesPart, minOpenFiles), maxOpenFiles)
+}
+
+// files keeps the files of segments open, those used last, for readers and for the
+// logs that append to them. What is open beyond limit is in use at this moment: a
+// file that is in use stays open until it is released, also when it was pushed out
+// or removed.
+//
+// A file with bytes in it that were not synced is not closed: the kernel tells a
+// failed write-back to those who have the file open, and to nobody if nobody has.
+// So that such files do not take all the room, a log that is about to make one
+// more syncs the one that was not used for longest, once they are as many as
+// maxDirty says.
 type files struct {
-	fs disk.FS
+	fs    disk.FS
+	limit int
 
 	mu     sync.Mutex // guards all below, the handles, and every segment's gone
 	open   map[fileKey]*handle
 	recent *list.List // of *handle, the last used in front
+	dirty  int        // handles that are
+	round  int        // counts closeIdle
 }
 
 type fileKey struct {
@@ -28,33 +52,47 @@ type fileKey struct {
 	ext string
 }
 
-// handle is an open file of a segment, shared by its readers.
+// handle is an open file of a segment, shared by its readers and its log.
 type handle struct {
 	disk.File
-	key  fileKey
-	refs int
-	at   *list.Element // nil once nobody new may have it; the last release closes
+	key   fileKey
+	refs  int
+	at    *list.Element // nil once nobody new may have it; the last release closes
+	round int           // in which it was used last
+
+	log     *Log // that wrote it; nil when none did
+	written int  // counts writes
+	synced  int  // of those, how many are on stable storage
 }
 
-func newFiles(fsys disk.FS) *files {
-	return &files{fs: fsys, open: map[fileKey]*handle{}, recent: list.New()}
+func (h *handle) dirty() bool { return h.written != h.synced }
+
+// newFiles returns an empty cache; fs is to be set before it is used.
+func newFiles(limit int) *files {
+	return &files{limit: limit, open: map[fileKey]*handle{}, recent: list.New()}
 }
 
-// acquire opens a file of seg for reading; release must follow. It returns
-// fs.ErrNotExist once seg is gone: by then the name may be another log's.
+// maxDirty is how many files may have unsynced bytes; the rest is for readers.
+func (c *files) maxDirty() int { return c.limit - c.limit/8 }
+
+// acquire opens a file of seg; release must follow. The file that a log appends to
+// is open for writing, too. It returns fs.ErrNotExist once seg is gone: by then
+// the name may be another log's.
 func (c *files) acquire(seg *segment, ext string) (*handle, error) {
 	key := fileKey{seg, ext}
 	if h, err := c.find(key); h != nil || err != nil {
 		return h, err
 	}
-	f, err := c.fs.OpenFile(seg.path(ext), os.O_RDONLY, 0)
+	flag := os.O_RDONLY
+	if ext == logExt && seg.index.Load() != nil {
+		flag = os.O_RDWR
+	}
+	f, err := c.fs.OpenFile(seg.path(ext), flag, 0)
 	if err != nil {
 		return nil, err
 	}
 	h, unused := c.insert(key, f)
-	for _, f := range unused {
-		f.Close() // was open for reading only: nothing to lose
-	}
+	closeAll(unused)
 	if h == nil {
 		return nil, fs.ErrNotExist
 	}
@@ -69,10 +107,15 @@ func (c *files) find(key fileKey) (*handle, error) {
 	}
 	h := c.open[key]
 	if h != nil {
-		h.refs++
-		c.recent.MoveToFront(h.at)
+		c.use(h)
 	}
 	return h, nil
+}
+
+func (c *files) use(h *handle) {
+	h.refs++
+	h.round = c.round
+	c.recent.MoveToFront(h.at)
 }
 
 // insert makes f the handle of key, unless there is one by now or the segment is
@@ -84,22 +127,45 @@ func (c *files) insert(key fileKey, f disk.File) (h *handle, unused []disk.File)
 		return nil, []disk.File{f}
 	}
 	if h := c.open[key]; h != nil {
-		h.refs++
+		c.use(h)
 		return h, []disk.File{f}
 	}
-	h = &handle{File: f, key: key, refs: 1}
+	h = &handle{File: f, key: key, refs: 1, round: c.round}
 	h.at = c.recent.PushFront(h)
 	c.open[key] = h
-	for c.recent.Len() > maxOpenFiles {
-		unused = c.evict(c.recent.Back().Value.(*handle), unused)
+	return h, c.trim(c.limit)
+}
+
+// adopt takes over a file that was just made, as if it had been acquired and
+// released.
+func (c *files) adopt(seg *segment, ext string, f disk.File) {
+	h, unused := c.insert(fileKey{seg, ext}, f)
+	closeAll(unused)
+	if h != nil {
+		c.release(h)
 	}
-	return h, unused
+}
+
+// trim pushes out what was not used for longest, until no more than limit are
+// open. Files in use, and files that are dirty, stay.
+func (c *files) trim(limit int) (unused []disk.File) {
+	for e := c.recent.Back(); e != nil && c.recent.Len() > limit; {
+		h := e.Value.(*handle)
+		e = e.Prev()
+		if h.refs == 0 && !h.dirty() {
+			unused = c.evict(h, unused)
+		}
+	}
+	return unused
 }
 
 func (c *files) evict(h *handle, unused []disk.File) []disk.File {
 	delete(c.open, h.key)
 	c.recent.Remove(h.at)
 	h.at = nil
+	if h.dirty() {
+		c.dirty--
+	}
 	if h.refs == 0 {
 		unused = append(unused, h.File)
 	}
@@ -108,12 +174,17 @@ func (c *files) evict(h *handle, unused []disk.File) []disk.File {
 
 func (c *files) release(h *handle) {
 	c.mu.Lock()
-	h.refs--
-	last := h.refs == 0 && h.at == nil
+	last := c.drop(h)
 	c.mu.Unlock()
 	if last {
 		h.Close()
 	}
+}
+
+// drop gives up one use of h and reports whether it is to be closed.
+func (c *files) drop(h *handle) (last bool) {
+	h.refs--
+	return h.refs == 0 && h.at == nil
 }
 
 // forget closes what is open of seg, because its files are new ones, or, when
@@ -128,6 +199,49 @@ func (c *files) forget(seg *segment, gone bool) {
 		}
 	}
 	c.mu.Unlock()
+	closeAll(unused)
+}
+
+// shed closes half of what nobody needs at this moment, and reports whether that
+// was anything.
+func (c *files) shed() bool {
+	c.mu.Lock()
+	unused := c.trim(c.recent.Len() / 2)
+	c.mu.Unlock()
+	closeAll(unused)
+	return len(unused) > 0
+}
+
+// closeIdle closes what was not used since it was called last, so that an idle
+// partition has no file open.
+func (c *files) closeIdle() {
+	c.mu.Lock()
+	var unused []disk.File
+	for e := c.recent.Back(); e != nil; {
+		h := e.Value.(*handle)
+		if h.round >= c.round {
+			break // as are all that were used later
+		}
+		e = e.Prev()
+		if h.refs == 0 && !h.dirty() {
+			unused = c.evict(h, unused)
+		}
+	}
+	c.round++
+	c.mu.Unlock()
+	closeAll(unused)
+}
+
+// count returns how many files are open, and how many of those are dirty.
+func (c *files) count() (open, dirty int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.recent.Len(), c.dirty
+}
+
+// closeAll closes files that have nothing to lose: they were not written, or are
+// synced, or gone.
+func closeAll(unused []disk.File) {
 	for _, f := range unused {
 		f.Close()
 	}

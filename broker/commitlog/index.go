@@ -43,6 +43,9 @@ type index struct {
 	sinceEntry   int64 // log bytes since the last entry
 	maxTimestamp int64 // -1 when there is none
 	maxAt        int32 // relative last offset of the batch that has it
+
+	memory  *indexMemory // nil: not counted
+	counted atomic.Int64 // of memory; changes under mu
 }
 
 func newIndex(baseOffset int64) *index { return &index{baseOffset: baseOffset, maxTimestamp: -1} }
@@ -57,6 +60,12 @@ func newIndexFrom(baseOffset, position, offset int64) *index {
 
 // prepend puts before x what was found out about the bytes before from.
 func (x *index) prepend(head *index) {
+	if x.joinHead(head) {
+		x.fit()
+	}
+}
+
+func (x *index) joinHead(head *index) (grown bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.offsets = append(slices.Clone(head.offsets), x.offsets...)
@@ -71,10 +80,17 @@ func (x *index) prepend(head *index) {
 		x.maxTimestamp, x.maxAt = head.maxTimestamp, head.maxAt
 	}
 	x.from.Store(0)
+	return x.recount()
 }
 
 // add notes the batch of size bytes at pos; of b only the header is looked at.
 func (x *index) add(b record.Batch, pos, size int64) {
+	if x.note(b, pos, size) {
+		x.fit()
+	}
+}
+
+func (x *index) note(b record.Batch, pos, size int64) (grown bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	last := int32(b.LastOffset() - x.baseOffset)
@@ -86,8 +102,10 @@ func (x *index) add(b record.Batch, pos, size int64) {
 		x.offsets = binary.BigEndian.AppendUint32(x.offsets, uint32(pos))
 		x.times = x.withMax()
 		x.sinceEntry = 0
+		grown = x.recount()
 	}
 	x.sinceEntry += size
+	return grown
 }
 
 // withMax returns the time index with an entry for the greatest timestamp so far.

@@ -35,17 +35,19 @@ type Log struct {
 	view     atomic.Pointer[view]
 	end      atomic.Int64 // offset that follows the last batch appended
 	durable  atomic.Int64 // and the last that the policy calls durable
-	unsynced atomic.Int64 // appends since the last sync began
+	unsynced group        // since the committer's last sync began
 	closed   atomic.Bool
 
-	retainMu sync.Mutex // held while files of sealed segments are removed or replaced
+	retainMu sync.Mutex // held while files of sealed segments are removed or replaced; guards unsyncedNames
 	appendMu sync.Mutex // one append, roll or close at a time; guards appended
 	// syncMu lets only one sync of this log run. The kernel reports a failed
 	// write-back to one caller of fsync only: a second one, at the same time,
-	// would be told that all is well.
+	// would be told that all is well. The active segment changes under appendMu and
+	// syncMu, so that either keeps it.
 	syncMu   sync.Mutex
-	file     disk.File // of the active segment; changes under appendMu and syncMu, so that either guards it
-	appended bool      // since it was opened
+	appended bool // since it was opened
+
+	unsyncedNames bool // the last removal of a segment is not known to be durable
 
 	mu            sync.Mutex // guards what follows, and the segments' ages
 	notify        func(durableEnd int64, err error)
@@ -132,11 +134,27 @@ func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 	baseOffset = l.end.Load()
 	b.Stamp(baseOffset, leaderEpoch)
 	pos := active.size.Load()
-	if _, err := l.file.WriteAt(b, pos); err != nil {
-		return 0, l.undo(pos, err)
+	if err := l.write(active, b, pos); err != nil {
+		return 0, err
 	}
 	l.publish(active, b, pos, now)
 	return baseOffset, nil
+}
+
+// write puts b into the active segment's file at pos, or nothing.
+func (l *Log) write(active *segment, b record.Batch, pos int64) error {
+	file, err := l.files.acquireToWrite(active, l)
+	switch {
+	case errors.Is(err, ErrDescriptors):
+		return fmt.Errorf("%s: %w", l.name, err)
+	case err != nil:
+		return l.fail("open the active segment", err)
+	}
+	if _, err = file.WriteAt(b, pos); err != nil {
+		err = l.undo(file, pos, err)
+	}
+	l.files.wrote(file)
+	return err
 }
 
 // publish makes a written batch one of the log's. The order matters to readers,
@@ -157,7 +175,7 @@ func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Durat
 	if l.committer.policy == OS {
 		l.durable.Store(b.NextOffset())
 	}
-	l.unsynced.Add(1)
+	l.unsynced.add(len(b))
 	l.dir.appended.Add(int64(len(b)))
 	l.metrics.appendedBytes.Add(float64(len(b)))
 	l.committer.dirty(l, false)
@@ -191,17 +209,18 @@ func (l *Log) endWith(err error) error {
 	}
 	err = l.failed
 	l.mu.Unlock()
+	l.files.abandon(l.view.Load().active())
 	l.committer.dirty(l, true)
 	return err
 }
 
 // undo takes back a failed write at pos, when it failed for want of space. After
 // any other failure the disk cannot be believed.
-func (l *Log) undo(pos int64, err error) error {
+func (l *Log) undo(file disk.File, pos int64, err error) error {
 	if !noSpace(err) {
 		return l.fail("append", err)
 	}
-	if truncErr := l.file.Truncate(pos); truncErr != nil {
+	if truncErr := file.Truncate(pos); truncErr != nil {
 		return l.fail("take back a write", errors.Join(err, truncErr))
 	}
 	return fmt.Errorf("%s: %w: %w", l.name, ErrFull, err)
@@ -241,11 +260,15 @@ func (l *Log) roll() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	old := l.view.Load().active()
-	if err := l.timedSync(); err != nil {
+	err := l.timedSync()
+	switch {
+	case errors.Is(err, ErrDescriptors):
+		return fmt.Errorf("%s: roll: %w", l.name, err)
+	case err != nil:
 		return l.fail("sync", err)
 	}
 	next := newSegment(l.path, l.end.Load())
-	err := l.writeIndexes(old, true)
+	err = l.writeIndexes(old, true)
 	var file disk.File
 	if err == nil {
 		file, err = l.createSegment(next)
@@ -258,8 +281,9 @@ func (l *Log) roll() error {
 	case err != nil:
 		return fmt.Errorf("%s: roll: %w", l.name, err)
 	}
-	l.file.Close() // its bytes are synced; nothing is left that could fail
-	l.file = file
+	l.files.adopt(next, logExt, file)
+	l.dir.indexes.join(next.index.Load())
+	l.dir.indexes.leave(old.index.Load())
 	l.mu.Lock()
 	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
 	l.tail = point{next.baseOffset, -1, 0, next.baseOffset}
@@ -281,6 +305,9 @@ func (l *Log) createSegment(s *segment) (disk.File, error) {
 	}
 	if err := l.fs.SyncDir(l.path); err != nil {
 		file.Close()
+		if errors.Is(err, ErrDescriptors) { // the directory was not opened, let alone synced
+			return nil, err
+		}
 		return nil, syncError{err}
 	}
 	s.index.Store(newIndex(s.baseOffset))
@@ -289,8 +316,13 @@ func (l *Log) createSegment(s *segment) (disk.File, error) {
 
 // timedSync syncs the active segment. syncMu is held.
 func (l *Log) timedSync() error {
+	file, writes, err := l.files.acquireToSync(l.view.Load().active())
+	if err != nil {
+		return err
+	}
 	start := time.Now()
-	err := l.file.Sync()
+	err = file.Sync()
+	l.files.synced(file, writes)
 	l.metrics.syncs.Inc()
 	l.metrics.syncSeconds.Observe(time.Since(start).Seconds())
 	return err
@@ -313,7 +345,7 @@ func (l *Log) close(seal bool) error {
 	if seal && l.appended && l.failure() == nil {
 		err = l.sealActive()
 	}
-	err = errors.Join(err, l.file.Close())
+	l.dir.indexes.leave(l.view.Load().active().index.Load())
 	for _, s := range l.view.Load().segments {
 		l.files.forget(s, true)
 	}

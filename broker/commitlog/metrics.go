@@ -3,8 +3,11 @@ package commitlog
 import (
 	"errors"
 	"math"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/broker/disk"
 )
 
 // metrics are those of one data directory, all logs together.
@@ -12,6 +15,12 @@ type metrics struct {
 	syncs          prometheus.Counter
 	syncSeconds    prometheus.Histogram
 	appendsPerSync prometheus.Histogram
+	bytesPerSync   prometheus.Histogram
+	queue          prometheus.GaugeFunc
+	deviceBytes    prometheus.CounterFunc // nil where the system does not count them
+	openFiles      prometheus.GaugeFunc
+	dirtyFiles     prometheus.GaugeFunc
+	indexBytes     prometheus.GaugeFunc
 	logsOffline    prometheus.Gauge
 	appendedBytes  prometheus.Counter
 	gaps           prometheus.Counter
@@ -38,6 +47,10 @@ func newMetrics() *metrics {
 		appendsPerSync: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "headwater_commit_appends_per_sync", Help: "Appends that one sync of the committer made durable.",
 			Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+		}),
+		bytesPerSync: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "headwater_commit_bytes_per_sync", Help: "Bytes of batches that one sync of the committer made durable.",
+			Buckets: prometheus.ExponentialBuckets(256, 4, 9), // to 16 MiB
 		}),
 		logsOffline: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "headwater_commit_logs_offline", Help: "Logs whose write or sync failed since the start.",
@@ -69,6 +82,54 @@ func newMetrics() *metrics {
 		m.droppedRecords.WithLabelValues(reason)
 	}
 	return m
+}
+
+// group is what gathers for one sync.
+type group struct{ appends, bytes atomic.Int64 }
+
+func (g *group) add(bytes int) {
+	g.appends.Add(1)
+	g.bytes.Add(int64(bytes))
+}
+
+func (g *group) take() (appends, bytes int64) { return g.appends.Swap(0), g.bytes.Swap(0) }
+
+// group counts what one sync of the committer is for.
+func (m *metrics) group(appends, bytes int64) {
+	m.appendsPerSync.Observe(float64(appends))
+	m.bytesPerSync.Observe(float64(bytes))
+}
+
+// watchDir makes the gauges that tell of c and f. What the device got is of the
+// whole process, from now on: by what it and the bytes appended grow in the same
+// time one sees the write amplification, as the file system has it.
+func (m *metrics) watchDir(c *committer, f *files, x *indexMemory) {
+	m.queue = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_commit_queue_logs", Help: "Logs that wait for a sync, or for the interval. Each is there once, however much was appended: there are never more than logs.",
+	}, func() float64 { return float64(c.queued()) })
+	count := func(which func(open, dirty int) int) func() float64 {
+		return func() float64 { return float64(which(f.count())) }
+	}
+	m.openFiles = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_open_files", Help: "Files of segments that are kept open.",
+	}, count(func(open, _ int) int { return open }))
+	m.dirtyFiles = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_unsynced_files", Help: "Of those, files that were written and not synced since.",
+	}, count(func(_, dirty int) int { return dirty }))
+	m.indexBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headwater_log_index_memory_bytes", Help: "Memory for the indexes of active segments.",
+	}, func() float64 { return float64(x.used.Load()) })
+	before, err := disk.WrittenBytes()
+	if err != nil {
+		return
+	}
+	m.deviceBytes = prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "headwater_commit_device_bytes_total",
+		Help: "Bytes that this process had the file system write since it opened the data directory, in whole pages.",
+	}, func() float64 {
+		now, _ := disk.WrittenBytes() // it told once, so it tells again
+		return float64(max(now-before, 0))
+	})
 }
 
 // watch makes the gauges that tell of b.
@@ -108,12 +169,17 @@ func (m *metrics) dropped(why dropReason, bytes, records int64) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{
-		m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes,
+	all := []prometheus.Collector{
+		m.syncs, m.syncSeconds, m.appendsPerSync, m.bytesPerSync, m.queue, m.logsOffline, m.appendedBytes,
+		m.openFiles, m.dirtyFiles, m.indexBytes,
 		m.gaps, m.gapOffsets, m.quarantined,
 		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
 		m.ageSeconds, m.wallTrusted,
 	}
+	if m.deviceBytes != nil {
+		all = append(all, m.deviceBytes)
+	}
+	return all
 }
 
 // register makes m known to r, which may be nil, all or none.

@@ -23,9 +23,11 @@ func (l *Log) load(m mark, known bool) error {
 	}
 	if len(segments) == 0 {
 		first := newSegment(l.path, 0)
-		if l.file, err = l.createSegment(first); err != nil {
+		file, err := l.createSegment(first)
+		if err != nil {
 			return err
 		}
+		l.files.adopt(first, logExt, file)
 		l.view.Store(&view{[]*segment{first}})
 		l.startAt(first, -1, 0)
 		if known {
@@ -95,16 +97,12 @@ func (l *Log) findSegments() ([]*segment, error) {
 // the disk may have written a later batch and not an earlier one. Nothing from the
 // first bad byte on is kept in the log then, since a batch without those before it
 // would break its producer's order; the bytes go into quarantine.
-func (l *Log) recover(s *segment, m mark) (err error) {
+func (l *Log) recover(s *segment, m mark) error {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer func() { // file is another one after a repair
-		if err != nil {
-			file.Close()
-		}
-	}()
+	defer func() { file.Close() }() // another one after a repair; all in it is synced, or the log does not open
 	r, err := l.surveyLast(s, file, m)
 	if err != nil {
 		return err
@@ -143,7 +141,6 @@ func (l *Log) recover(s *segment, m mark) (err error) {
 	}
 	s.index.Store(r.x)
 	s.size.Store(r.goodEnd)
-	l.file = file
 	l.startAt(s, r.last, r.nextOffset)
 	l.raise(m.recoveryPoint)
 	return nil

@@ -8,7 +8,8 @@
 // Reading takes no lock that is held across a write or a sync.
 //
 // Locks of a Log, in the order in which they are taken: retainMu, appendMu,
-// syncMu, mu. Only mu is held for memory alone; appendMu is held across the
+// syncMu, mu. With any of them held, the syncMu of another log may be tried, but is
+// not waited for. Only mu is held for memory alone; appendMu is held across the
 // batch's own write and, once in a segment, across the roll; syncMu across a sync.
 // budget.mu, which is taken when there is no room, comes before all of them.
 //
@@ -41,6 +42,10 @@ var (
 	// ErrClosed is returned for a log that was closed or deleted, and by appends
 	// once the committer stops.
 	ErrClosed = errors.New("log closed")
+	// ErrDescriptors is returned when no file could be opened, because the process
+	// or the machine has too many open. Nothing was appended, and an append or a
+	// read may succeed later.
+	ErrDescriptors = errors.New("no file descriptor left for the log")
 )
 
 // Policy says when an appended batch counts as durable.
@@ -82,6 +87,8 @@ type Options struct {
 	BrokerID   int32
 	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
 	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
+	IndexBytes int64                 // of memory, for the indexes of all active segments; 0 is 8 MiB
+	OpenFiles  int                   // of segments, at the same time; 0 derives it from what the process may open
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil keeps the metrics to ourselves
 }
@@ -95,6 +102,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Interval <= 0 {
 		o.Interval = time.Second
+	}
+	if o.IndexBytes <= 0 {
+		o.IndexBytes = defaultIndexBytes
+	}
+	if o.OpenFiles <= 0 {
+		o.OpenFiles = defaultOpenFiles(disk.MaxOpenFiles())
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -239,12 +239,12 @@ func readAlong(t *testing.T, l *watched, at int64) {
 func TestOpenFiles(t *testing.T) {
 	d := start(t, disk.NewCrash(0), Options{Policy: OS})
 	l := d.mustOpen(t, "t-0", Settings{SegmentBytes: 100, RetentionBytes: -1, Retention: -1})
-	for i := range 2 * maxOpenFiles {
+	for i := range 2 * d.files.limit {
 		l.mustAppend(t, newBatch(1, int64(i), 100, 'x'))
 	}
 	everything(t, l.Log)
-	if n := len(d.files.open); n != maxOpenFiles || d.files.recent.Len() != n {
-		t.Errorf("%d files open, %d in order, want %d", n, d.files.recent.Len(), maxOpenFiles)
+	if n := len(d.files.open); n != d.files.limit || d.files.recent.Len() != n {
+		t.Errorf("%d files open, %d in order, want %d", n, d.files.recent.Len(), d.files.limit)
 	}
 	l.Configure(Settings{SegmentBytes: 100, RetentionBytes: 0, Retention: -1})
 	if _, err := l.Retain(l.EndOffset()); err != nil {

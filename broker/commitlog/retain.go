@@ -72,6 +72,9 @@ func (l *Log) oldestToGo(now time.Duration, highWatermark int64) *segment {
 // goes, so that readers who find no file know why; and its name is gone for good
 // before the next one may go, so that no power cut leaves a hole.
 func (l *Log) remove(s *segment, why dropReason) error {
+	if err := l.syncNames(); err != nil { // of one that went before
+		return err
+	}
 	l.mu.Lock()
 	rest := slices.Clone(l.view.Load().segments[1:])
 	l.view.Store(&view{rest})
@@ -84,8 +87,22 @@ func (l *Log) remove(s *segment, why dropReason) error {
 			return fmt.Errorf("%s: remove segment %d: %w", l.name, s.baseOffset, err)
 		}
 	}
-	if err := l.fs.SyncDir(l.path); err != nil {
+	l.unsyncedNames = true
+	return l.syncNames()
+}
+
+// syncNames makes it durable that segments' names are gone. retainMu is held.
+func (l *Log) syncNames() error {
+	if !l.unsyncedNames {
+		return nil
+	}
+	err := l.fs.SyncDir(l.path)
+	switch {
+	case errors.Is(err, ErrDescriptors): // the directory was not opened, let alone synced
+		return fmt.Errorf("%s: remove a segment: %w", l.name, err)
+	case err != nil:
 		return l.fail("remove a segment", err)
 	}
+	l.unsyncedNames = false
 	return nil
 }

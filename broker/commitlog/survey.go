@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
@@ -61,7 +62,9 @@ const noEnd = int64(math.MaxInt64)
 // altogether, or yield's.
 func (b bounds) survey(r io.ReaderAt, pos, nextOffset int64, yield func(h record.Batch, pos, size int64) error) (findings, error) {
 	f := findings{nextOffset: nextOffset, goodEnd: pos}
-	w := newScanWindow(salvager{r}, b.size)
+	buf := scanBuffers.Get().(*[scanBytes]byte)
+	defer scanBuffers.Put(buf)
+	w := &window{r: salvager{r}, size: b.size, buf: buf[:]}
 	header := make(record.Batch, record.HeaderLen) // outlives the window, which a large batch moves on
 	budget := 4*b.size + scanBytes
 	for pos < b.size {
@@ -102,6 +105,9 @@ func (f *findings) close(pos, toOffset int64) {
 		f.bad[n-1].to, f.bad[n-1].toOffset = pos, toOffset
 	}
 }
+
+// scanBuffers serve surveys: a start makes one of each log.
+var scanBuffers = sync.Pool{New: func() any { return new([scanBytes]byte) }}
 
 func newScanWindow(r io.ReaderAt, size int64) *window {
 	return &window{r: r, size: size, buf: make([]byte, min(scanBytes, max(size, record.HeaderLen)))}

@@ -20,6 +20,7 @@ import (
 // ProducerLimits bound what is remembered of idempotent producers.
 type ProducerLimits struct {
 	Max        int           // producers of one partition; the one that appended longest ago goes first
+	Total      int           // of all partitions; then each partition has a few, or what it has. 0 is no limit
 	Expiration time.Duration // since a producer's last append, on a clock that cannot jump
 }
 
@@ -68,6 +69,7 @@ type producers struct {
 	// time one is appended and the other finds it. It guards all below.
 	mu        sync.Mutex
 	known     map[int64]*producer
+	counted   int     // of known, in all of all partitions
 	snapshots []int64 // those on disk, by offset
 	closed    bool
 }
@@ -77,8 +79,26 @@ type producer struct {
 	seen time.Time // its last append, or when this process read of it
 }
 
-// droppedProducers counts those that were forgotten, of all partitions.
-type droppedProducers struct{ expired, overLimit atomic.Int64 }
+// fewProducers is how many a partition may have though there are too many in all.
+const fewProducers = 4
+
+// droppedProducers counts those that are known, and those that were forgotten, of
+// all partitions.
+type droppedProducers struct{ all, expired, overLimit atomic.Int64 }
+
+// recount tells how many are known now. mu is held.
+func (s *producers) recount() {
+	s.dropped.all.Add(int64(len(s.known) - s.counted))
+	s.counted = len(s.known)
+}
+
+// max is how many producers the partition may have. mu is held.
+func (s *producers) max() int {
+	if s.limits.Total > 0 && s.dropped.all.Load() >= int64(s.limits.Total) {
+		return min(s.limits.Max, max(s.counted, fewProducers))
+	}
+	return s.limits.Max
+}
 
 // append appends b, of an idempotent producer, or finds it appended before. It
 // returns the offsets of b's first record and of the one that follows b.
@@ -120,6 +140,7 @@ func (s *producers) note(b record.Batch) {
 		s.makeRoom(1)
 		who = &producer{history: history{epoch: b.ProducerEpoch()}}
 		s.known[b.ProducerID()] = who
+		s.recount()
 	}
 	who.add(b.ProducerEpoch(), markOf(b))
 	who.seen = time.Now()
@@ -128,7 +149,7 @@ func (s *producers) note(b record.Batch) {
 // makeRoom forgets those who appended longest ago, until there is room for n
 // more. mu is held.
 func (s *producers) makeRoom(n int) {
-	for len(s.known) > 0 && len(s.known)+n > s.limits.Max {
+	for len(s.known) > 0 && len(s.known)+n > s.max() {
 		oldest, at := int64(-1), int64(math.MaxInt64)
 		for id, who := range s.known {
 			if last, _ := who.last(); oldest < 0 || last.lastOffset < at {
@@ -152,6 +173,8 @@ func (s *producers) begin() error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", commitlog.ErrFull, err)
+	case errors.Is(err, commitlog.ErrDescriptors):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", commitlog.ErrOffline, err)
 	}
@@ -273,6 +296,7 @@ func (s *producers) expire(now time.Time) error {
 			s.dropped.expired.Add(1)
 		}
 	}
+	s.recount()
 	if len(s.known) > 0 || s.closed || !s.active.Load() {
 		return nil
 	}
@@ -304,4 +328,6 @@ func (s *producers) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.dropped.all.Add(int64(-s.counted))
+	s.counted = 0
 }

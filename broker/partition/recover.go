@@ -27,7 +27,9 @@ func (s *producers) recover() error {
 	s.known = map[int64]*producer{}
 	from, useless, good := s.load(found)
 	s.replay(from)
+	s.recount()
 	s.makeRoom(0)
+	s.recount()
 	now := time.Now()
 	for _, who := range s.known {
 		who.seen = now

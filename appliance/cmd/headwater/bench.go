@@ -46,7 +46,7 @@ func newBench() *cobra.Command {
 		options.Log, options.Rounds = cmd.ErrOrStderr(), max(options.Rounds, 1)
 		return runBench(cmd, options, workloads, asJSON)
 	}
-	cmd.AddCommand(newBenchLimit())
+	cmd.AddCommand(newBenchLimit(), newBenchStart(), newBenchIdle())
 	return cmd
 }
 
