@@ -41,6 +41,8 @@ type Dir struct {
 	autoBudget bool
 	reserve    *reserveFS
 
+	cleanPoints *cleanPoints
+
 	// admin lets one log be opened, deleted or closed at a time, and is held across
 	// the disk operations of that.
 	admin sync.Mutex
@@ -73,6 +75,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
 	d.metrics.watchClock(d.clock)
 	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
+	d.cleanPoints = newCleanPoints(d)
 	defer func() {
 		if err != nil {
 			d.unlock()
@@ -308,6 +311,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 func (d *Dir) DeleteLog(name string) error {
 	if err := checkName(name); err != nil {
 		return err
+	}
+	if err := d.cleanPoints.drop(name); err != nil {
+		return fmt.Errorf("delete log %s: %w", name, err)
 	}
 	grave := filepath.Join(d.path, graveName(name))
 	if err := d.setAside(name, grave); err != nil {

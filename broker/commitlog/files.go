@@ -3,7 +3,6 @@ package commitlog
 import (
 	"container/list"
 	"io/fs"
-	"os"
 	"sync"
 
 	"github.com/headwater/headwater/broker/disk"
@@ -47,7 +46,7 @@ func (c *files) acquire(seg *segment, ext string) (*handle, error) {
 	if h, err := c.find(key); h != nil || err != nil {
 		return h, err
 	}
-	f, err := c.fs.OpenFile(seg.path(ext), os.O_RDONLY, 0)
+	f, err := seg.open(c.fs, ext)
 	if err != nil {
 		return nil, err
 	}

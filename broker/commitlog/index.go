@@ -78,7 +78,7 @@ func (x *index) add(b record.Batch, pos, size int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	last := int32(b.LastOffset() - x.baseOffset)
-	if t := b.MaxTimestamp(); t > x.maxTimestamp {
+	if t := b.MaxTimestamp(); t > x.maxTimestamp && b.Count() > 0 { // compaction may leave a batch empty
 		x.maxTimestamp, x.maxAt = t, last
 	}
 	if x.sinceEntry > indexInterval {

@@ -9,6 +9,8 @@ import (
 
 // metrics are those of one data directory, all logs together.
 type metrics struct {
+	cleanerMetrics
+
 	syncs          prometheus.Counter
 	syncSeconds    prometheus.Histogram
 	appendsPerSync prometheus.Histogram
@@ -64,6 +66,7 @@ func newMetrics() *metrics {
 			Name: "headwater_log_dropped_records_total", Help: "Offsets in old segments that were removed, by why.",
 		}, []string{"reason"}),
 	}
+	m.cleanerMetrics = newCleanerMetrics()
 	for _, reason := range dropLabels { // every series starts at 0
 		m.droppedBytes.WithLabelValues(reason)
 		m.droppedRecords.WithLabelValues(reason)
@@ -108,12 +111,12 @@ func (m *metrics) dropped(why dropReason, bytes, records int64) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{
+	return append([]prometheus.Collector{
 		m.syncs, m.syncSeconds, m.appendsPerSync, m.logsOffline, m.appendedBytes,
 		m.gaps, m.gapOffsets, m.quarantined,
 		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
 		m.ageSeconds, m.wallTrusted,
-	}
+	}, m.cleanerMetrics.all()...)
 }
 
 // register makes m known to r, which may be nil, all or none.
