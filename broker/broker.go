@@ -43,6 +43,9 @@ type Config struct {
 	DefaultPartitions int32 // of a topic that is created without a number
 	MaxPartitions     int   // of all topics together
 	TopicDefaults     topic.Settings
+	CleanerBuffer     int64         // bytes of memory for keys, while something is compacted
+	CleanerRate       int64         // bytes that compaction reads and writes in a second
+	CleanerInterval   time.Duration // between two looks for something to compact
 
 	MaxProducers       int           // idempotent producers that a partition remembers
 	ProducerExpiration time.Duration // and for how long after their last append
@@ -126,6 +129,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return b.server.Run(serving) })
 	g.Go(func() error { return b.partitions.RunRetention(serving, b.cfg.RetentionEvery) })
 	g.Go(func() error { return b.partitions.RunProducers(serving) })
+	g.Go(func() error { return b.partitions.RunCleaner(serving, b.cleaner()) })
 	b.running.Store(true)
 	defer b.running.Store(false)
 
@@ -134,6 +138,10 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	err = errors.Join(err, committer.Wait())
 	b.partitions.SaveProducers() // of what is synced, all of it
 	return err
+}
+
+func (b *Broker) cleaner() partition.CleanerConfig {
+	return partition.CleanerConfig{BufferBytes: b.cfg.CleanerBuffer, BytesPerSecond: b.cfg.CleanerRate, Interval: b.cfg.CleanerInterval}
 }
 
 // Ready is nil while the broker serves all of its partitions.

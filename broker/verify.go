@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/commitlog"
@@ -150,7 +151,7 @@ func (o *VerifyOptions) look(ctx context.Context, total int64, found func(Findin
 	}
 	quarantined := filepath.Join(o.DataDir, "quarantine")
 	dry := disk.NewDry(o.FS, maxVerifyBytes, func(name string) bool { return strings.HasPrefix(name, quarantined) })
-	partitions, err = o.run(ctx, dry, slog.New(verifyHandler{found: count}), total, func(name string) {
+	partitions, err = o.run(ctx, dry, slog.New(verifyHandler{new(sync.Mutex), count}), total, func(name string) {
 		dry.Forget(filepath.Join(o.DataDir, name))
 		delete(unidentified, name)
 	})
@@ -178,7 +179,7 @@ func (o *VerifyOptions) look(ctx context.Context, total int64, found func(Findin
 // and why by a note.
 func (o *VerifyOptions) repair(ctx context.Context, total int64) error {
 	// The directory is locked: the log must not try to lock it once more.
-	_, err := o.run(ctx, struct{ disk.FS }{o.FS}, slog.New(failureHandler{o.Note}), total, func(string) {})
+	_, err := o.run(ctx, struct{ disk.FS }{o.FS}, slog.New(failureHandler{new(sync.Mutex), o.Note}), total, func(string) {})
 	return err
 }
 

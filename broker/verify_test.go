@@ -169,6 +169,7 @@ func verify(t testing.TB, fsys disk.FS, repair bool) (found []string, sum Verify
 	if sum.Findings+sum.Left != len(found) {
 		t.Errorf("%d findings, and %d were told", sum.Findings+sum.Left, len(found))
 	}
+	slices.Sort(found) // partitions are opened side by side
 	return found, sum
 }
 
@@ -224,7 +225,7 @@ func checkRepair(t *testing.T, damaged image) []string {
 	// Whose a partition is cannot be said if all three files that know it are damaged.
 	lost := slices.DeleteFunc(slices.Clone(found), func(f string) bool { return !strings.HasSuffix(f, kindUnidentified) })
 	again, sum := verify(t, fsys, true)
-	if sum.Left != len(lost) || sum.Repaired != (len(found) > 0) || !slices.Equal(again, slices.Concat(found, lost)) {
+	if sum.Left != len(lost) || sum.Repaired != (len(found) > 0) || !slices.Equal(again, slices.Sorted(slices.Values(slices.Concat(found, lost)))) {
 		t.Errorf("a look found %q, a repair %q; %d are left", found, again, sum.Left)
 	}
 	if left, _ := verify(t, fsys, false); !slices.Equal(left, lost) {
@@ -318,6 +319,7 @@ func TestVerifyDamage(t *testing.T) {
 			}
 			found := checkRepair(t, damaged)
 			slices.Sort(found)
+			slices.Sort(tc.want)
 			slices.Sort(tc.want)
 			if !slices.Equal(found, tc.want) {
 				t.Errorf("found %q\nwant %q", found, tc.want)
@@ -443,7 +445,7 @@ func TestVerifyUnreadableBlock(t *testing.T) {
 	const segment = "plain-0/00000000000000000011"
 	whole := dataImage(t, true)
 	fsys := &badDisk{FS: whole.disk(t), path: filepath.Join(verifyDir, segment+".log"), from: 0, to: 4096}
-	want := []string{segment + ".log damage", "plain-0/ gap"}
+	want := []string{"plain-0/ gap", segment + ".log damage"}
 	if found, _ := verify(t, fsys, false); !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}

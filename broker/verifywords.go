@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // saying is what a log line of a start or of a reader means to who looks through a
@@ -53,7 +54,10 @@ var silent = map[string]bool{
 }
 
 // verifyHandler makes findings of what a start and its readers log.
-type verifyHandler struct{ found func(Finding) }
+type verifyHandler struct {
+	mu    *sync.Mutex // held while found is called
+	found func(Finding)
+}
 
 func (verifyHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn
@@ -84,6 +88,8 @@ func (h verifyHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	h.mu.Lock() // partitions are opened side by side
+	defer h.mu.Unlock()
 	h.found(f)
 	return nil
 }
@@ -94,6 +100,7 @@ func (h verifyHandler) WithGroup(string) slog.Handler      { return h }
 
 // failureHandler passes on why something could not be done.
 type failureHandler struct {
+	mu   *sync.Mutex // held while note is called
 	note func(partition, text string)
 }
 
@@ -113,6 +120,8 @@ func (h failureHandler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	if failed != "" {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.note(name, "while repairing: "+r.Message+": "+failed)
 	}
 	return nil

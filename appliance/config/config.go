@@ -18,14 +18,15 @@ import (
 
 // Config is every setting. The comment at a field is the name users write.
 type Config struct {
-	Data   Data
-	Kafka  Kafka
-	Topics topic.Settings // topics.*: what a topic has that says nothing else
-	NATS   NATS
-	Admin  Admin
-	Memory Memory
-	Log    Log
-	Bridge Bridge
+	Data    Data
+	Kafka   Kafka
+	Topics  topic.Settings // topics.*: what a topic has that says nothing else
+	Cleaner Cleaner
+	NATS    NATS
+	Admin   Admin
+	Memory  Memory
+	Log     Log
+	Bridge  Bridge
 }
 
 // Data is where records lie, and when they are safe.
@@ -61,6 +62,13 @@ type Kafka struct {
 
 	MaxProducerIDs       int           // kafka.maxProducerIds, of one partition
 	ProducerIDExpiration time.Duration // kafka.producerIdExpiration
+}
+
+// Cleaner is what compaction may take of the box, all topics together.
+type Cleaner struct {
+	Buffer         int64         // cleaner.buffer, bytes, while something is compacted
+	BytesPerSecond int64         // cleaner.bytesPerSecond, read and written
+	Interval       time.Duration // cleaner.interval
 }
 
 // NATS is the port that devices use.
@@ -122,6 +130,11 @@ func Default() Config {
 			ProducerIDExpiration: 24 * time.Hour,
 		},
 		Topics: topic.Defaults(),
+		Cleaner: Cleaner{
+			Buffer:         4 << 20,
+			BytesPerSecond: 16 << 20,
+			Interval:       15 * time.Second,
+		},
 		NATS: NATS{
 			Listen:         "127.0.0.1:4222",
 			MaxPayload:     512 << 10,

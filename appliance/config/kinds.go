@@ -140,6 +140,37 @@ func fullPolicy() kind[topic.FullPolicy] {
 	}
 }
 
+// cleanupPolicy is a topic.CleanupPolicy.
+func cleanupPolicy() kind[topic.CleanupPolicy] {
+	return kind[topic.CleanupPolicy]{
+		parse: func(s string) (topic.CleanupPolicy, error) {
+			policy, err := topic.ParseCleanupPolicy(s)
+			if err != nil {
+				return 0, errors.New("is not allowed; allowed is delete, compact or compact,delete")
+			}
+			return policy, nil
+		},
+		format: topic.CleanupPolicy.String,
+	}
+}
+
+// share is a number from 0 to 1.
+func share() kind[float64] {
+	return kind[float64]{
+		parse: func(s string) (float64, error) {
+			f, err := strconv.ParseFloat(s, 64)
+			if err != nil || !(f >= 0 && f <= 1) { // not a number is neither
+				return 0, errors.New("is not allowed; allowed is a number from 0 to 1")
+			}
+			return f, nil
+		},
+		format: func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) },
+	}
+}
+
+// never is an age that does not come.
+var never = word[time.Duration]{"never", topic.Forever}
+
 // keep is how Kafka's users say that nothing is to be removed.
 var (
 	keepBytes = word[int64]{"-1", -1}

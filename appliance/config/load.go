@@ -128,6 +128,9 @@ func (c *Config) conflicts() Problems {
 	check(c.Topics.MaxMessageBytes <= c.Topics.SegmentBytes, "topics.maxMessageBytes",
 		"%s is more than a segment holds; allowed is up to topics.segmentBytes, %s",
 		FormatBytes(c.Topics.MaxMessageBytes), FormatBytes(c.Topics.SegmentBytes))
+	check(c.Topics.MaxCompactionLag < 0 || c.Topics.MinCompactionLag <= c.Topics.MaxCompactionLag, "topics.minCompactionLag",
+		"%s is more than records may wait; allowed is up to topics.maxCompactionLag, %s",
+		FormatDuration(c.Topics.MinCompactionLag), FormatDuration(c.Topics.MaxCompactionLag))
 	check(c.NATS.MaxPayload <= c.Topics.MaxMessageBytes-payloadRoom, "nats.maxPayload",
 		"%s may not fit a record batch; allowed is up to topics.maxMessageBytes less %s, %s",
 		FormatBytes(c.NATS.MaxPayload), FormatBytes(payloadRoom), FormatBytes(max(0, c.Topics.MaxMessageBytes-payloadRoom)))

@@ -253,6 +253,18 @@ func TestSentences(t *testing.T) {
 			flag: "--kafka.defaultPartitions=2000",
 			want: `kafka.defaultPartitions (flag --kafka.defaultPartitions): 2000 is more than all topics may have; allowed is up to kafka.maxPartitions, 1000`,
 		},
+		"lags": {
+			file: "topics: {maxCompactionLag: 1h}\n", flag: "--topics.minCompactionLag=2h",
+			want: `topics.minCompactionLag (flag --topics.minCompactionLag): 2h is more than records may wait; allowed is up to topics.maxCompactionLag, 1h`,
+		},
+		"cleanupPolicy": {
+			flag: "--topics.cleanupPolicy=shred",
+			want: `topics.cleanupPolicy (flag --topics.cleanupPolicy): "shred" is not allowed; allowed is delete, compact or compact,delete`,
+		},
+		"share": {
+			flag: "--topics.minCleanableDirtyRatio=NaN",
+			want: `topics.minCleanableDirtyRatio (flag --topics.minCleanableDirtyRatio): "NaN" is not allowed; allowed is a number from 0 to 1`,
+		},
 		"sameAddress": {
 			flag: "--nats.listen=127.0.0.1:9092",
 			want: `nats.listen (flag --nats.listen): 127.0.0.1:9092 is the address of kafka.listen; allowed is another one`,

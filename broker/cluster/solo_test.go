@@ -174,7 +174,7 @@ func TestSoloRefuses(t *testing.T) {
 		"assignedWithGap":     {NewTopic{Name: "x", Assignment: map[int32][]int32{1: {1}}}, ErrInvalidAssignment},
 		"unknownSetting":      {NewTopic{Name: "x", Partitions: 1, ReplicationFactor: 1, Overrides: map[string]string{"colour": "red"}}, topic.ErrInvalidSetting},
 		"settingOutOfRange":   {NewTopic{Name: "x", Partitions: 1, ReplicationFactor: 1, Overrides: map[string]string{"segment.bytes": "3"}}, topic.ErrInvalidSetting},
-		"settingThatIsNoMore": {NewTopic{Name: "x", Partitions: 1, ReplicationFactor: 1, Overrides: map[string]string{"cleanup.policy": "compact"}}, topic.ErrInvalidSetting},
+		"settingThatIsNoMore": {NewTopic{Name: "x", Partitions: 1, ReplicationFactor: 1, Overrides: map[string]string{"compression.type": "gzip"}}, topic.ErrInvalidSetting},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := newMemHost()

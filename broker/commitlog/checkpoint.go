@@ -96,11 +96,11 @@ func parseMark(line string) (name string, m mark, err error) {
 
 // formatOffsets is a checkpoint as Kafka writes it: a version, a count, and a
 // topic, a partition and an offset in each line.
-func formatOffsets(marks map[string]mark, offset func(mark) int64) []byte {
-	out := fmt.Appendf(nil, "0\n%d\n", len(marks))
-	for _, name := range slices.Sorted(maps.Keys(marks)) {
+func formatOffsets[T any](logs map[string]T, offset func(T) int64) []byte {
+	out := fmt.Appendf(nil, "0\n%d\n", len(logs))
+	for _, name := range slices.Sorted(maps.Keys(logs)) {
 		dash := strings.LastIndexByte(name, '-')
-		out = fmt.Appendf(out, "%s %s %d\n", name[:dash], name[dash+1:], offset(marks[name]))
+		out = fmt.Appendf(out, "%s %s %d\n", name[:dash], name[dash+1:], offset(logs[name]))
 	}
 	return out
 }

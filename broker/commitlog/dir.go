@@ -42,6 +42,8 @@ type Dir struct {
 	autoBudget bool
 	reserve    *reserveFS
 
+	cleanPoints *cleanPoints
+
 	// admin is held across the disk operations that open, delete or close a log:
 	// shared by logs that are opened.
 	admin sync.RWMutex
@@ -77,6 +79,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	d.metrics.watchClock(d.clock)
 	d.metrics.watchDir(d.committer, d.files, d.indexes)
 	d.budget, d.autoBudget = newBudget(o.Budget, reserve, d.openLogs, d.metrics, o.Log), o.Budget == BudgetAuto
+	d.cleanPoints = newCleanPoints(d)
 	defer func() {
 		if err != nil {
 			d.unlock()
@@ -330,6 +333,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 func (d *Dir) DeleteLog(name string) error {
 	if err := checkName(name); err != nil {
 		return err
+	}
+	if err := d.cleanPoints.drop(name); err != nil {
+		return fmt.Errorf("delete log %s: %w", name, err)
 	}
 	grave := filepath.Join(d.path, graveName(name))
 	if err := d.setAside(name, grave); err != nil {

@@ -87,7 +87,7 @@ func (c *files) acquire(seg *segment, ext string) (*handle, error) {
 	if ext == logExt && seg.index.Load() != nil {
 		flag = os.O_RDWR
 	}
-	f, err := c.fs.OpenFile(seg.path(ext), flag, 0)
+	f, err := seg.open(c.fs, ext, flag)
 	if err != nil {
 		return nil, err
 	}

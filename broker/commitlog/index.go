@@ -94,7 +94,7 @@ func (x *index) note(b record.Batch, pos, size int64) (grown bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	last := int32(b.LastOffset() - x.baseOffset)
-	if t := b.MaxTimestamp(); t > x.maxTimestamp {
+	if t := b.MaxTimestamp(); t > x.maxTimestamp && b.Count() > 0 { // compaction may leave a batch empty
 		x.maxTimestamp, x.maxAt = t, last
 	}
 	if x.sinceEntry > indexInterval {

@@ -35,7 +35,7 @@ type Log struct {
 	view     atomic.Pointer[view]
 	end      atomic.Int64 // offset that follows the last batch appended
 	durable  atomic.Int64 // and the last that the policy calls durable
-	unsynced group        // since the committer's last sync began
+	unsynced commitGroup  // since the committer's last sync began
 	closed   atomic.Bool
 
 	retainMu sync.Mutex // held while files of sealed segments are removed or replaced; guards unsyncedNames

@@ -12,6 +12,8 @@ import (
 
 // metrics are those of one data directory, all logs together.
 type metrics struct {
+	cleanerMetrics
+
 	syncs          prometheus.Counter
 	syncSeconds    prometheus.Histogram
 	appendsPerSync prometheus.Histogram
@@ -77,6 +79,7 @@ func newMetrics() *metrics {
 			Name: "headwater_log_dropped_records_total", Help: "Offsets in old segments that were removed, by why.",
 		}, []string{"reason"}),
 	}
+	m.cleanerMetrics = newCleanerMetrics()
 	for _, reason := range dropLabels { // every series starts at 0
 		m.droppedBytes.WithLabelValues(reason)
 		m.droppedRecords.WithLabelValues(reason)
@@ -84,15 +87,15 @@ func newMetrics() *metrics {
 	return m
 }
 
-// group is what gathers for one sync.
-type group struct{ appends, bytes atomic.Int64 }
+// commitGroup is what gathers for one sync.
+type commitGroup struct{ appends, bytes atomic.Int64 }
 
-func (g *group) add(bytes int) {
+func (g *commitGroup) add(bytes int) {
 	g.appends.Add(1)
 	g.bytes.Add(int64(bytes))
 }
 
-func (g *group) take() (appends, bytes int64) { return g.appends.Swap(0), g.bytes.Swap(0) }
+func (g *commitGroup) take() (appends, bytes int64) { return g.appends.Swap(0), g.bytes.Swap(0) }
 
 // group counts what one sync of the committer is for.
 func (m *metrics) group(appends, bytes int64) {
@@ -179,7 +182,7 @@ func (m *metrics) all() []prometheus.Collector {
 	if m.deviceBytes != nil {
 		all = append(all, m.deviceBytes)
 	}
-	return all
+	return append(all, m.cleanerMetrics.all()...)
 }
 
 // register makes m known to r, which may be nil, all or none.

@@ -52,12 +52,20 @@ func (l *Log) load(m mark, known bool) error {
 	return l.fs.SyncDir(l.path)
 }
 
-// findSegments lists the segments on disk, oldest first. It removes what an
-// interrupted step left: temporary files, and indexes without their log.
+// findSegments lists the segments on disk, oldest first. It finishes a compaction
+// that was cut short, and removes what an interrupted step left: temporary files,
+// and indexes without their log.
 func (l *Log) findSegments() ([]*segment, error) {
 	entries, err := l.fs.ReadDir(l.path)
 	if err != nil {
 		return nil, err
+	}
+	if changed, err := l.finishSwaps(entries); err != nil {
+		return nil, err
+	} else if changed {
+		if entries, err = l.fs.ReadDir(l.path); err != nil {
+			return nil, err
+		}
 	}
 	logs := map[int64]bool{}
 	var segments []*segment
@@ -77,7 +85,7 @@ func (l *Log) findSegments() ([]*segment, error) {
 	for _, e := range entries {
 		baseOffset, ext, ok := parseSegmentName(e.Name())
 		orphan := ok && (ext == indexExt || ext == timeIndexExt) && !logs[baseOffset]
-		if orphan || strings.HasSuffix(e.Name(), ".tmp") {
+		if orphan || strings.HasSuffix(e.Name(), ".tmp") || strings.HasSuffix(e.Name(), cleanedExt) {
 			if err := l.fs.Remove(filepath.Join(l.path, e.Name())); err != nil {
 				return nil, err
 			}

@@ -4,7 +4,8 @@
 // the rooms above.
 //
 // A Dir opens, deletes and commits Logs; Run holds all its goroutines, and there
-// is none per log. Every method of Dir and Log may be called from any goroutine.
+// is none per log. A Cleaner compacts them, on its caller's goroutine. Every method
+// of Dir and Log may be called from any goroutine.
 // Reading takes no lock that is held across a write or a sync.
 //
 // Locks of a Log, in the order in which they are taken: retainMu, appendMu,
@@ -122,6 +123,12 @@ type Settings struct {
 	RetentionBytes int64         // old segments go while the rest has at least this; -1 keeps all
 	Retention      time.Duration // segments go this long after their last append; negative keeps all
 	KeepWhenFull   bool          // no segment goes to make room for others' appends, or for this log's
+
+	Compact          bool          // the Cleaner keeps the last record of each key
+	MinDirtyRatio    float64       // it does once more than this share of the log is not compacted
+	DeleteRetention  time.Duration // tombstones stay this long after they were first compacted
+	MinCompactionLag time.Duration // records stay as they are this long
+	MaxCompactionLag time.Duration // and are compacted when they are older, whatever the share; not positive: never for that
 }
 
 // bounded returns s with a segment size that the indexes' 32-bit positions can

@@ -361,7 +361,7 @@ func (l *Log) searchSegment(s *segment, limit, timestamp, endOffset int64) (b re
 		if h.NextOffset() > endOffset {
 			return errFound
 		}
-		if h.MaxTimestamp() < timestamp {
+		if h.MaxTimestamp() < timestamp || h.Count() == 0 { // compaction may leave a batch empty
 			return nil
 		}
 		b = make(record.Batch, size)

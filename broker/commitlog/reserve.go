@@ -24,7 +24,7 @@ const maxReserveBytes = 64 << 20
 // reserveFS is a file system with a reserve: a file of no meaning, really
 // allocated, that is removed when there is no space for what must be written also
 // on a full disk. That is everything but batches: checkpoints, indexes, the list
-// of topics, names. What failed for want of space is then done again. Batches must
+// of topics, names. (What is compacted is batches, too.) What failed for want of space is then done again. Batches must
 // not take what the reserve has left: none is appended until there is one again.
 type reserveFS struct {
 	disk.FS
@@ -122,7 +122,7 @@ func (r *reserveFS) OpenFile(name string, flag int, perm fs.FileMode) (f disk.Fi
 		f, err = r.FS.OpenFile(name, flag, perm)
 		return err
 	})
-	if err == nil && flag&(os.O_WRONLY|os.O_RDWR) != 0 && !strings.HasSuffix(name, logExt) {
+	if err == nil && flag&(os.O_WRONLY|os.O_RDWR) != 0 && !strings.HasSuffix(name, logExt) && !strings.HasSuffix(name, cleanedExt) {
 		f = reservedFile{f, r}
 	}
 	return f, err

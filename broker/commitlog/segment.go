@@ -20,15 +20,17 @@ const (
 const baseDigits = 20
 
 // segment is a run of a log's batches. The last of a log is active and grows; the
-// others are sealed: synced, and never changed but by a repair. Where offsets were
-// lost, one does not begin where the one before it ends.
+// others are sealed: synced, and never changed, but replaced by a repair or by
+// compaction. Where offsets were lost, one does not begin where the one before it
+// ends.
 type segment struct {
 	dir        string // of the log
 	baseOffset int64
 	size       atomic.Int64          // bytes that readers may see
 	index      atomic.Pointer[index] // of the active segment; nil once sealed
 
-	spoiled atomic.Bool // there are bad bytes in it that could not be taken out
+	spoiled  atomic.Bool // there are bad bytes in it that could not be taken out
+	swapping atomic.Bool // it is compacted, and its file has not its name yet
 
 	age       // guarded by Log.mu
 	gone bool // guarded by files.mu: removed, or of a closed log

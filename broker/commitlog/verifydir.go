@@ -27,14 +27,14 @@ type FileReport struct {
 // something of it.
 var ourFiles = []string{
 	".lock", reserveFile, metaProperties, identityCopy, checkpointFile, recoveryPointFile, startOffsetFile,
-	highWatermarkFile, cleanShutdownFile, clockFile, "headwater.topics.json", "headwater.producer-ids.json",
+	highWatermarkFile, cleanerFile, cleanShutdownFile, clockFile, "headwater.topics.json", "headwater.producer-ids.json",
 }
 
 // logFiles are those of a log's directory, beside the ones of a segment.
 var logFiles = []string{partitionMetadata, agesFile, "leader-epoch-checkpoint"}
 
 // segmentFiles are the endings of files that are named by an offset.
-var segmentFiles = []string{logExt, indexExt, timeIndexExt, ".snapshot"}
+var segmentFiles = []string{logExt, indexExt, timeIndexExt, logExt + cleanedExt, logExt + swapExt, ".snapshot"}
 
 // CheckFiles looks at the files of the data directory at path, but for what is in
 // segments, and reports in the order of their names what a start would put right

@@ -34,6 +34,7 @@ type Partition struct {
 	log         *commitlog.Log
 	ackOnAppend bool // acknowledge what is written, before it is durable
 	producers   *producers
+	keys        keyCheck
 
 	mu            sync.Mutex // guards all below
 	leaderEpoch   int32      // -1: not the leader
@@ -51,13 +52,14 @@ type waiter struct {
 
 // newPartition takes log over. What lies in it is readable: recovery has kept
 // only what is on stable storage.
-func newPartition(k key, log *commitlog.Log, ackOnAppend bool, producers *producers) *Partition {
+func newPartition(k key, log *commitlog.Log, ackOnAppend bool, producers *producers, decompressing *sync.Mutex) *Partition {
 	p := &Partition{
 		key:           k,
 		name:          k.String(),
 		log:           log,
 		ackOnAppend:   ackOnAppend,
 		producers:     producers,
+		keys:          keyCheck{decompressing: decompressing},
 		leaderEpoch:   -1,
 		highWatermark: log.DurableEnd(),
 		watchers:      map[chan<- struct{}]int{},
@@ -94,6 +96,9 @@ func (p *Partition) Append(b record.Batch) (baseOffset, nextOffset int64, err er
 	epoch := p.LeaderEpoch()
 	if epoch < 0 {
 		return 0, 0, fmt.Errorf("%s: %w", p.name, ErrNotLeader)
+	}
+	if err := p.keys.check(b); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", p.name, err)
 	}
 	if b.ProducerID() >= 0 {
 		baseOffset, nextOffset, err = p.producers.append(b, epoch)

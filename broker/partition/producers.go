@@ -61,6 +61,8 @@ type producers struct {
 	dropped *droppedProducers
 	logger  *slog.Logger
 
+	compacted atomic.Bool // batches may be missing in the log that were not lost
+
 	active  atomic.Bool  // there is a snapshot on disk; changes under mu
 	unsaved atomic.Int64 // bytes appended since the newest snapshot, while active
 

@@ -33,6 +33,12 @@ type life struct {
 var pressID = topic.NewID()
 
 func live(fsys disk.FS, policy commitlog.Policy, limits ProducerLimits) (*life, error) {
+	settings := topic.Defaults()
+	settings.SegmentBytes = 1 << 20
+	return liveWith(fsys, policy, limits, settings)
+}
+
+func liveWith(fsys disk.FS, policy commitlog.Policy, limits ProducerLimits, settings topic.Settings) (*life, error) {
 	log := slog.New(slog.DiscardHandler)
 	dir, err := commitlog.OpenDir("/data", commitlog.Options{FS: fsys, Policy: policy, Interval: time.Second, Log: log})
 	if err != nil {
@@ -51,8 +57,6 @@ func live(fsys disk.FS, policy commitlog.Policy, limits ProducerLimits) (*life, 
 		dir.Close()
 	}
 	l.LimitProducers(limits)
-	settings := topic.Defaults()
-	settings.SegmentBytes = 1 << 20
 	if _, err = l.Open("press", 0, pressID, settings); err == nil {
 		l.Lead("press", 0, 1)
 		l.p, err = l.Get("press", 0)
@@ -67,6 +71,15 @@ func live(fsys disk.FS, policy commitlog.Policy, limits ProducerLimits) (*life, 
 func mustLive(t *testing.T, fsys disk.FS) *life {
 	t.Helper()
 	l, err := live(fsys, commitlog.Sync, DefaultProducerLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func mustLiveWith(t *testing.T, fsys disk.FS, settings topic.Settings) *life {
+	t.Helper()
+	l, err := liveWith(fsys, commitlog.Sync, DefaultProducerLimits(), settings)
 	if err != nil {
 		t.Fatal(err)
 	}

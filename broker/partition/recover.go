@@ -108,7 +108,8 @@ func (s *producers) read(at int64) (map[int64]*history, error) {
 // replay notes what the log has from offset from on. Where it has a gap, or cannot
 // be read, a producer's last batch may be missing, and its next one would seem out
 // of order for ever: those known so far are forgotten, and any sequence number of
-// theirs will be taken.
+// theirs will be taken. In a compacted log gaps are nothing odd, and a producer's
+// last batch is there.
 func (s *producers) replay(from int64) {
 	end := s.log.EndOffset()
 	for at := from; at < end; {
@@ -120,7 +121,7 @@ func (s *producers) replay(from int64) {
 		for len(batches) > 0 && err == nil {
 			var b record.Batch
 			if b, batches, err = record.Split(batches); err == nil {
-				if b.BaseOffset() > at {
+				if b.BaseOffset() > at && !s.compacted.Load() {
 					clear(s.known)
 				}
 				s.replayed(b)

@@ -45,6 +45,7 @@ type Set struct {
 	ackOnAppend bool
 	limits      ProducerLimits
 	dropped     droppedProducers
+	decompress  sync.Mutex // held while a batch is looked into before it is appended
 	log         *slog.Logger
 
 	mu         sync.RWMutex // guards all below
@@ -119,6 +120,7 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 		lastEpoch, err = log.LastEpoch()
 	}
 	producers := s.producersOf(k, log)
+	producers.compacted.Store(settings.Cleanup.Compacts())
 	if err == nil {
 		err = producers.recover()
 	}
@@ -129,18 +131,36 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 		return -1, err
 	}
 	delete(s.unopened, k)
-	s.partitions[k] = newPartition(k, log, s.ackOnAppend, producers)
+	p := newPartition(k, log, s.ackOnAppend, producers, &s.decompress)
+	p.configure(settings)
+	s.partitions[k] = p
 	return lastEpoch, nil
 }
 
+// logSettings is what a topic's settings say to its logs. A topic that is compacted
+// only lets no segment go, whatever the rest says: it promises the last record of
+// each key.
 func logSettings(s topic.Settings) commitlog.Settings {
-	return commitlog.Settings{
+	out := commitlog.Settings{
 		SegmentBytes:   s.SegmentBytes,
 		SegmentAge:     s.SegmentAge,
 		RetentionBytes: s.RetentionBytes,
 		Retention:      s.Retention,
 		KeepWhenFull:   s.Full == topic.Reject,
+
+		Compact:          s.Cleanup.Compacts(),
+		MinDirtyRatio:    s.MinDirtyRatio,
+		DeleteRetention:  s.DeleteRetention,
+		MinCompactionLag: s.MinCompactionLag,
+		MaxCompactionLag: s.MaxCompactionLag,
 	}
+	if !s.Cleanup.Deletes() {
+		out.RetentionBytes, out.Retention, out.KeepWhenFull = -1, topic.Forever, true
+	}
+	if lag := s.MaxCompactionLag; s.Cleanup.Compacts() && lag > 0 { // only what is sealed can be compacted
+		out.SegmentAge = min(out.SegmentAge, lag)
+	}
+	return out
 }
 
 // Lead lets an open partition take records in the given epoch.

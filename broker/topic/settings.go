@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,12 @@ type Settings struct {
 	Retention       time.Duration // retention.ms: since the append; -1 keeps everything
 	MaxMessageBytes int64         // max.message.bytes: the largest record batch that is taken
 	Full            FullPolicy    // headwater.full: what becomes of old segments when the box has no room
+
+	Cleanup          CleanupPolicy // cleanup.policy: what becomes of old records
+	MinDirtyRatio    float64       // min.cleanable.dirty.ratio: compact once more than this share of the log is not compacted
+	DeleteRetention  time.Duration // delete.retention.ms: tombstones stay this long after they were first compacted
+	MinCompactionLag time.Duration // min.compaction.lag.ms: records stay as they are this long after the append
+	MaxCompactionLag time.Duration // max.compaction.lag.ms: compact after this long, whatever the ratio; Forever: never for that
 }
 
 // FullPolicy says what a topic gives when the box has no room for a new record, of
@@ -46,6 +53,46 @@ func ParseFullPolicy(s string) (FullPolicy, error) {
 	return 0, fmt.Errorf("%w: %.60q is none of %s", ErrInvalidSetting, s, strings.Join(fullPolicies, ", "))
 }
 
+// CleanupPolicy says what becomes of old records.
+type CleanupPolicy int8
+
+// The policies.
+const (
+	Delete           CleanupPolicy = iota // old segments go, by size and age
+	Compact                               // all but the last record of each key go
+	CompactAndDelete                      // both
+)
+
+var cleanupPolicies = []string{Delete: "delete", Compact: "compact", CompactAndDelete: "compact,delete"}
+
+// String returns the words that users write.
+func (p CleanupPolicy) String() string { return cleanupPolicies[p] }
+
+// Deletes reports whether old segments go.
+func (p CleanupPolicy) Deletes() bool { return p != Compact }
+
+// Compacts reports whether only the last record of each key is kept.
+func (p CleanupPolicy) Compacts() bool { return p != Delete }
+
+// ParseCleanupPolicy reads a list of delete and compact, in any order, as Kafka
+// does.
+func ParseCleanupPolicy(s string) (CleanupPolicy, error) {
+	if i := slices.Index(cleanupPolicies, orderedList(s)); i >= 0 {
+		return CleanupPolicy(i), nil
+	}
+	return 0, fmt.Errorf("%w: %.60q is none of %s", ErrInvalidSetting, s, strings.Join(cleanupPolicies, "; "))
+}
+
+// orderedList brings a list of words into one form: sorted, each word once.
+func orderedList(s string) string {
+	words := strings.Split(s, ",")
+	for i, w := range words {
+		words[i] = strings.TrimSpace(w)
+	}
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ",")
+}
+
 // Forever is Retention's value for keeping records whatever their age.
 const Forever time.Duration = -1
 
@@ -57,6 +104,10 @@ func Defaults() Settings {
 		RetentionBytes:  256 << 20,
 		Retention:       7 * 24 * time.Hour,
 		MaxMessageBytes: 1<<20 + 12, // Kafka's: 1 MiB and the part of a batch that its length does not count
+
+		MinDirtyRatio:    0.5,
+		DeleteRetention:  24 * time.Hour,
+		MaxCompactionLag: Forever,
 	}
 }
 
@@ -68,12 +119,13 @@ const (
 	kindString kind = 2
 	kindInt    kind = 3
 	kindLong   kind = 5
+	kindDouble kind = 6
 	kindList   kind = 7
 )
 
 // setting ties a name to a field of Settings, within a range both ends of which
 // are allowed. With words, what is written is one of them and the field holds its
-// place among them.
+// place among them. A double is handed over as its bits.
 type setting struct {
 	name      string
 	kind      kind
@@ -87,9 +139,16 @@ type setting struct {
 
 // parse reads a value as users write it.
 func (k setting) parse(value string) (v int64, ok bool) {
-	if k.words != nil {
+	switch {
+	case k.kind == kindList:
+		value = orderedList(value)
+		fallthrough
+	case k.words != nil:
 		i := slices.Index(k.words, value)
 		return int64(i), i >= 0
+	case k.kind == kindDouble:
+		f, err := strconv.ParseFloat(value, 64)
+		return int64(math.Float64bits(f)), err == nil && f >= float64(k.min) && f <= float64(k.max)
 	}
 	v, err := strconv.ParseInt(value, 10, 64)
 	return v, err == nil && v >= k.min && v <= k.max
@@ -100,6 +159,9 @@ func (k setting) format(v int64) string {
 	if k.words != nil {
 		return k.words[v]
 	}
+	if k.kind == kindDouble {
+		return strconv.FormatFloat(math.Float64frombits(uint64(v)), 'f', -1, 64)
+	}
 	return strconv.FormatInt(v, 10)
 }
 
@@ -108,10 +170,23 @@ func (k setting) allowed() string {
 	if k.words != nil {
 		return "one of " + strings.Join(k.words, ", ")
 	}
+	if k.kind == kindDouble {
+		return fmt.Sprintf("a number from %d to %d", k.min, k.max)
+	}
 	return fmt.Sprintf("a whole number from %d to %d", k.min, k.max)
 }
 
 var settings = []setting{
+	{
+		"cleanup.policy", kindList, 0, 0,
+		func(s *Settings) int64 { return int64(s.Cleanup) }, func(s *Settings, v int64) { s.Cleanup = CleanupPolicy(v) },
+		"What becomes of old records: delete lets old segments go, compact keeps the last record of each key.", "log.cleanup.policy", cleanupPolicies,
+	},
+	{
+		"delete.retention.ms", kindLong, 0, maxMillis,
+		func(s *Settings) int64 { return millis(s.DeleteRetention) }, func(s *Settings, v int64) { s.DeleteRetention = duration(v) },
+		"Compaction keeps a record without a value this many milliseconds more.", "log.cleaner.delete.retention.ms", nil,
+	},
 	{ // our own, and so not by a name that could be Kafka's
 		"headwater.full", kindString, 0, 0,
 		func(s *Settings) int64 { return int64(s.Full) }, func(s *Settings, v int64) { s.Full = FullPolicy(v) },
@@ -121,6 +196,22 @@ var settings = []setting{
 		"max.message.bytes", kindInt, 1 << 10, 64 << 20,
 		func(s *Settings) int64 { return s.MaxMessageBytes }, func(s *Settings, v int64) { s.MaxMessageBytes = v },
 		"The largest record batch that is taken, in bytes.", "message.max.bytes", nil,
+	},
+	{
+		"max.compaction.lag.ms", kindLong, 1, math.MaxInt64,
+		func(s *Settings) int64 { return orForever(s.MaxCompactionLag) }, func(s *Settings, v int64) { s.MaxCompactionLag = orNever(v) },
+		"Records are compacted when they were appended this many milliseconds ago, whatever the ratio.", "log.cleaner.max.compaction.lag.ms", nil,
+	},
+	{
+		"min.cleanable.dirty.ratio", kindDouble, 0, 1,
+		func(s *Settings) int64 { return int64(math.Float64bits(s.MinDirtyRatio)) },
+		func(s *Settings, v int64) { s.MinDirtyRatio = math.Float64frombits(uint64(v)) },
+		"The log is compacted when more than this share of it has not been.", "log.cleaner.min.cleanable.ratio", nil,
+	},
+	{
+		"min.compaction.lag.ms", kindLong, 0, maxMillis,
+		func(s *Settings) int64 { return millis(s.MinCompactionLag) }, func(s *Settings, v int64) { s.MinCompactionLag = duration(v) },
+		"Records are not compacted before they were appended this many milliseconds ago.", "log.cleaner.min.compaction.lag.ms", nil,
 	},
 	{
 		"retention.bytes", kindLong, -1, 1 << 60,
@@ -160,13 +251,28 @@ func duration(ms int64) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// orForever is millis for a setting whose largest value stands for never.
+func orForever(d time.Duration) int64 {
+	if d < 0 {
+		return math.MaxInt64
+	}
+	return d.Milliseconds()
+}
+
+// orNever reads what orForever wrote.
+func orNever(ms int64) time.Duration {
+	if ms > maxMillis {
+		return Forever
+	}
+	return duration(ms)
+}
+
 // fixed are settings of Kafka's that have one value here. Naming that value is
 // allowed, so that scripts written for Kafka work; another is refused.
 var fixed = []struct {
 	name, value string
 	kind        kind
 }{
-	{"cleanup.policy", "delete", kindList},
 	{"compression.type", "producer", kindString},
 	{"message.timestamp.type", "CreateTime", kindString},
 	{"min.insync.replicas", "1", kindInt},
@@ -180,6 +286,9 @@ func Apply(base Settings, overrides map[string]string) (Settings, error) {
 		if err := applyOne(&base, name, overrides[name]); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if low, high := base.MinCompactionLag, base.MaxCompactionLag; high >= 0 && low > high {
+		errs = append(errs, fmt.Errorf("%w: min.compaction.lag.ms is %d, more than max.compaction.lag.ms, %d", ErrInvalidSetting, millis(low), millis(high)))
 	}
 	return base, errors.Join(errs...)
 }

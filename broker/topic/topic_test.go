@@ -63,9 +63,12 @@ func TestID(t *testing.T) {
 
 func TestApply(t *testing.T) {
 	got, err := Apply(Defaults(), map[string]string{
-		"retention.ms": "-1", "retention.bytes": "1048576", "segment.ms": "60000", "cleanup.policy": "delete", "headwater.full": "reject",
+		"retention.ms": "-1", "retention.bytes": "1048576", "segment.ms": "60000", "cleanup.policy": "delete, compact", "headwater.full": "reject",
+		"min.cleanable.dirty.ratio": "0.25", "delete.retention.ms": "0", "min.compaction.lag.ms": "60000", "max.compaction.lag.ms": "120000",
 	})
 	want := Defaults()
+	want.Cleanup, want.MinDirtyRatio, want.DeleteRetention = CompactAndDelete, 0.25, 0
+	want.MinCompactionLag, want.MaxCompactionLag = time.Minute, 2*time.Minute
 	want.Retention, want.RetentionBytes, want.SegmentAge, want.Full = Forever, 1<<20, time.Minute, Reject
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -78,9 +81,13 @@ func TestApplyComplains(t *testing.T) {
 		"segment.bytes":     "12",
 		"retention.ms":      "a week",
 		"max.message.bytes": "99999999999999999999",
-		"cleanup.policy":    "compact",
+		"cleanup.policy":    "compact,shred",
 		"headwater.full":    "0",
 		"colour":            "red",
+
+		"min.cleanable.dirty.ratio": "1.5",
+		"delete.retention.ms":       "-1",
+		"max.compaction.lag.ms":     "0",
 	}
 	_, err := Apply(Defaults(), bad)
 	if !errors.Is(err, ErrInvalidSetting) {
@@ -93,11 +100,45 @@ func TestApplyComplains(t *testing.T) {
 	}
 }
 
+func TestCleanupPolicy(t *testing.T) {
+	for text, want := range map[string]CleanupPolicy{
+		"delete": Delete, "compact": Compact, "compact,delete": CompactAndDelete,
+		"delete,compact": CompactAndDelete, " compact , delete ": CompactAndDelete, "compact,compact": Compact,
+	} {
+		if got, err := ParseCleanupPolicy(text); err != nil || got != want {
+			t.Errorf("%q is %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", ",", "compact,", "Delete", "shred"} {
+		if got, err := ParseCleanupPolicy(bad); !errors.Is(err, ErrInvalidSetting) {
+			t.Errorf("%q is %v, %v, want an error", bad, got, err)
+		}
+	}
+}
+
+// Records cannot have to wait longer than they may.
+func TestCompactionLags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		low, high string
+		ok        bool
+	}{
+		"same":  {"5", "5", true},
+		"above": {"6", "5", false},
+		"never": {"6", "9223372036854775807", true},
+	} {
+		_, err := Apply(Defaults(), map[string]string{"min.compaction.lag.ms": tc.low, "max.compaction.lag.ms": tc.high})
+		if errors.Is(err, ErrInvalidSetting) == tc.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What Describe lists, Apply takes back unchanged: a tool that copies a topic's
 // settings makes an equal one.
 func TestDescribeAppliesBack(t *testing.T) {
 	want := Defaults()
 	want.Retention, want.SegmentAge, want.MaxMessageBytes, want.Full = Forever, time.Hour, 1<<20, Reject
+	want.Cleanup, want.MinDirtyRatio = CompactAndDelete, 0.1
 	listed := map[string]string{}
 	for _, d := range want.Describe() {
 		listed[d.Name] = d.Value
