@@ -46,13 +46,14 @@ type Dir struct {
 	admin sync.Mutex
 
 	cleanStart   bool             // the process before stopped cleanly
-	startOffsets map[string]int64 // of Kafka's checkpoint, when there is none of ours
+	startOffsets map[string]int64 // of Kafka's checkpoint, when ours cannot be used; guarded by admin
 	closedWell   map[string]bool  // guarded by admin: logs that are as their marks say
 	failedClose  bool             // guarded by admin
 	closed       bool             // guarded by admin
 
-	checkpointMu sync.Mutex   // one checkpoint at a time
-	appended     atomic.Int64 // bytes, since the last checkpoint began
+	appended     atomic.Int64    // bytes, since the last checkpoint began
+	checkpointMu sync.Mutex      // one checkpoint at a time; guards listed
+	listed       map[string]bool // logs that a checkpoint in Kafka's format names
 
 	mu    sync.Mutex // guards all below
 	logs  map[string]*Log
@@ -67,7 +68,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	reserve := newReserveFS(o.FS, path, o.Reserve, o.Log)
 	o.FS = reserve
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, listed: map[string]bool{}, reserve: reserve,
 		files: newFiles(o.FS), committer: newCommitter(o), metrics: newMetrics(),
 	}
 	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
@@ -254,6 +255,8 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
+	l.epochs.current.Store(-1)
+	l.epochs.next.Store(-1)
 	if d.find(name) != nil {
 		return nil, fmt.Errorf("open log %s: it is open", name)
 	}
@@ -277,6 +280,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 		return err
 	}
 	if !begun {
+		if err := d.unlist(l.name); err != nil {
+			return err
+		}
 		if err := d.fs.MkdirAll(l.path, 0o755); err != nil {
 			return err
 		}
@@ -290,7 +296,11 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 	d.mu.Lock()
 	m, known := d.marks[l.name]
 	d.mu.Unlock()
-	return l.load(m, known && m.topicID == topicID)
+	if known = known && m.topicID == topicID; !known {
+		m = mark{segment: -1}
+	}
+	m.startOffset = max(m.startOffset, d.startOffsets[l.name])
+	return l.load(m)
 }
 
 // DeleteLog closes the log, if it is open, and removes it from disk. Once its
@@ -316,9 +326,10 @@ func (d *Dir) setAside(name, grave string) error {
 	if l := d.find(name); l != nil {
 		l.close(false) // nothing that it could fail to keep is wanted
 		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
-		d.forget(l, mark{})
+		d.budget.forget(l)
 	}
 	d.mu.Lock()
+	delete(d.logs, name)
 	delete(d.marks, name)
 	d.mu.Unlock()
 	delete(d.closedWell, name)
