@@ -468,7 +468,7 @@ func TestCrashHistories(t *testing.T) {
 			for seed := from; seed < to; seed++ {
 				crashes += history(t, seed).crashes
 			}
-			if t.Logf("%d crashes", crashes); uint64(crashes) < to-from {
+			if t.Logf("histories %d to %d are well, with %d crashes", from, to-1, crashes); uint64(crashes) < to-from {
 				t.Errorf("%d histories had %d crashes only", to-from, crashes)
 			}
 		})
