@@ -341,8 +341,8 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(d.metrics.appendedBytes); got != float64(len(b)) {
 		t.Errorf("%v bytes appended, want %d", got, len(b))
 	}
-	if n, err := testutil.GatherAndCount(reg); n != 19 || err != nil {
-		t.Errorf("%d metrics, %v, want 19", n, err)
+	if n, err := testutil.GatherAndCount(reg); n != 21 || err != nil {
+		t.Errorf("%d metrics, %v, want 21", n, err)
 	}
 	if err := d.stop(); err != nil {
 		t.Error(err)
