@@ -291,6 +291,7 @@ func TestVerifyDamage(t *testing.T) {
 		"timeIndexTime":  {[]func(image){flip(first+".timeindex", 7)}, []string{first + ".log index"}},
 		"activeIndex":    {[]func(image){flip(last+".timeindex", 7)}, []string{last + ".log index"}},
 		"activeNoIndex":  {[]func(image){remove(last + ".index"), remove(last + ".timeindex")}, nil},
+		"epochs":         {[]func(image){flip("plain-0/leader-epoch-checkpoint", 0)}, []string{"plain-0/leader-epoch-checkpoint epochs"}},
 		"metadata":       {[]func(image){flip("plain-1/partition.metadata", 20)}, []string{"plain-1/partition.metadata identity"}},
 		"noMetadata":     {[]func(image){remove("plain-1/partition.metadata")}, []string{"plain-1/partition.metadata file"}},
 		"identity":       {[]func(image){flip("meta.properties", 30)}, []string{"meta.properties file"}},

@@ -10,14 +10,6 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 )
 
-// recordDeleter is a Partition that can give up its oldest records.
-type recordDeleter interface {
-	// DeleteBefore makes offset the log's start, or leaves the start that is
-	// later, and returns the start. An offset above the high watermark is
-	// commitlog.ErrOffsetOutOfRange.
-	DeleteBefore(offset int64) (logStartOffset int64, err error)
-}
-
 // toHighWatermark is the offset that asks for all records to go.
 const toHighWatermark = -1
 
@@ -48,10 +40,6 @@ func (a *API) deleteBefore(topic string, index int32, offset int64) (logStartOff
 	if err != nil {
 		return -1, err
 	}
-	d, ok := p.(recordDeleter)
-	if !ok {
-		return -1, fmt.Errorf("%w: the records of %.60s-%d cannot be deleted", errInvalidRequest, topic, index)
-	}
 	if p.LeaderEpoch() < 0 {
 		return -1, fmt.Errorf("%.60s-%d: %w", topic, index, partition.ErrNotLeader)
 	}
@@ -61,5 +49,5 @@ func (a *API) deleteBefore(topic string, index int32, offset int64) (logStartOff
 	if offset < 0 {
 		return -1, fmt.Errorf("%w: %d", commitlog.ErrOffsetOutOfRange, offset)
 	}
-	return d.DeleteBefore(offset)
+	return p.DeleteBefore(offset)
 }

@@ -48,6 +48,8 @@ type Partition interface {
 	Offsets() (logStartOffset, highWatermark int64)
 	LeaderEpoch() int32
 	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
+	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
+	DeleteBefore(offset int64) (logStartOffset int64, err error)
 }
 
 // Partitions finds the partitions that this broker hosts.

@@ -171,6 +171,31 @@ func (p *memPartition) OffsetForTime(timestamp int64) (offset, at int64, found b
 	return 0, 0, false, nil
 }
 
+func (p *memPartition) EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if leaderEpoch < 0 || leaderEpoch > p.leaderEpoch {
+		return -1, -1, p.failRead
+	}
+	for _, b := range p.batches {
+		if b.LeaderEpoch() > leaderEpoch {
+			return foundEpoch, b.BaseOffset(), p.failRead
+		}
+		foundEpoch = b.LeaderEpoch()
+	}
+	return foundEpoch, p.end, p.failRead
+}
+
+func (p *memPartition) DeleteBefore(offset int64) (logStartOffset int64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if offset > p.durable {
+		return 0, fmt.Errorf("%w: %d", commitlog.ErrOffsetOutOfRange, offset)
+	}
+	p.logStart = max(p.logStart, offset)
+	return p.logStart, nil
+}
+
 // memHost is the partitions of a test's broker, by "topic-index".
 type memHost struct {
 	mu         sync.Mutex

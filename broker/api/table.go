@@ -22,16 +22,18 @@ type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (s
 // table is every API that headwater speaks, by key. What stands here is what
 // ApiVersions announces, what dispatch accepts and what a reader can look up.
 var table = []entry{
-	{wire.Produce, 3, 9, true, (*API).startProduce},                 // 00_produce.go
-	{wire.Fetch, 4, 16, false, (*API).startFetch},                   // 01_fetch.go
-	{wire.ListOffsets, 1, 7, false, on((*API).listOffsets)},         // 02_list_offsets.go
-	{wire.Metadata, 0, 12, false, on((*API).metadata)},              // 03_metadata.go
-	{wire.FindCoordinator, 0, 4, false, on((*API).findCoordinator)}, // 10_find_coordinator.go
-	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},         // 18_api_versions.go
-	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},       // 19_create_topics.go
-	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},       // 20_delete_topics.go
-	{wire.InitProducerID, 0, 4, false, on((*API).initProducerID)},   // 22_init_producer_id.go
-	{wire.DescribeConfigs, 0, 4, false, on((*API).describeConfigs)}, // 32_describe_configs.go
+	{wire.Produce, 3, 9, true, (*API).startProduce},                           // 00_produce.go
+	{wire.Fetch, 4, 16, false, (*API).startFetch},                             // 01_fetch.go
+	{wire.ListOffsets, 1, 7, false, on((*API).listOffsets)},                   // 02_list_offsets.go
+	{wire.Metadata, 0, 12, false, on((*API).metadata)},                        // 03_metadata.go
+	{wire.FindCoordinator, 0, 4, false, on((*API).findCoordinator)},           // 10_find_coordinator.go
+	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},                   // 18_api_versions.go
+	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},                 // 19_create_topics.go
+	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},                 // 20_delete_topics.go
+	{wire.DeleteRecords, 0, 2, false, on((*API).deleteRecords)},               // 21_delete_records.go
+	{wire.InitProducerID, 0, 4, false, on((*API).initProducerID)},             // 22_init_producer_id.go
+	{wire.OffsetForLeaderEpoch, 0, 4, false, on((*API).offsetForLeaderEpoch)}, // 23_offset_for_leader_epoch.go
+	{wire.DescribeConfigs, 0, 4, false, on((*API).describeConfigs)},           // 32_describe_configs.go
 }
 
 // on fits a method that takes its own request type to the table. Such a request is

@@ -34,10 +34,11 @@ const (
 	byRetention dropReason = iota // it was what the topic's settings no longer keep
 	byBudget                      // the box's budget needed its room
 	byFullDisk                    // the file system was full before the budget was
+	byDelete                      // someone asked for it (DeleteRecords)
 	dropReasons
 )
 
-var dropLabels = [dropReasons]string{byRetention: "retention", byBudget: "budget", byFullDisk: "disk_full"}
+var dropLabels = [dropReasons]string{byRetention: "retention", byBudget: "budget", byFullDisk: "disk_full", byDelete: "delete_records"}
 
 // refusalHolds is for how long the answer that there is no room stands, so that
 // those who try again at once do not each have all segments looked through.
@@ -282,7 +283,7 @@ func (l *Log) dropFirst(s *segment, why dropReason) (bytes, records int64, err e
 	if v.segments[1].baseOffset > l.durable.Load() {
 		return 0, 0, nil
 	}
-	return s.size.Load(), v.segments[1].baseOffset - s.baseOffset, l.remove(s, why)
+	return s.size.Load(), l.readableIn(s, v.segments[1]), l.remove(s, why)
 }
 
 // rollForDrop seals the active segment.

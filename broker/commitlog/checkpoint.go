@@ -2,7 +2,6 @@ package commitlog
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -141,7 +140,14 @@ func (d *Dir) loadCheckpoint() error {
 		if !removed(err) {
 			d.log.Error("checkpoint not used; more of the logs is read", "err", err)
 		}
-		d.startOffsets = d.loadOffsets(startOffsetFile)
+		d.startOffsets = d.loadOffsets(startOffsetFile) // it has no checksum: a flipped bit would move a start
+		maps.DeleteFunc(d.startOffsets, func(_ string, offset int64) bool { return offset == 0 })
+	}
+	for _, file := range []string{recoveryPointFile, highWatermarkFile, startOffsetFile} {
+		offsets, _ := d.readOffsets(file) // one that cannot be read says nothing of any log
+		for name := range offsets {
+			d.listed[name] = true
+		}
 	}
 	marker := filepath.Join(d.path, cleanShutdownFile)
 	_, err = d.fs.Stat(marker)
@@ -157,16 +163,19 @@ func (d *Dir) loadCheckpoint() error {
 // loadOffsets reads a checkpoint of Kafka's. One that is damaged is of no use, and
 // no reason not to start.
 func (d *Dir) loadOffsets(name string) map[string]int64 {
-	data, err := disk.ReadFile(d.fs, filepath.Join(d.path, name), maxCheckpointBytes)
-	if removed(err) {
-		return nil
-	}
-	offsets, parseErr := parseOffsets(data)
-	if err = cmp.Or(err, parseErr); err != nil {
+	offsets, err := d.readOffsets(name)
+	if err != nil && !removed(err) {
 		d.log.Error("checkpoint not used", "file", name, "err", err)
-		return nil
 	}
 	return offsets
+}
+
+func (d *Dir) readOffsets(name string) (map[string]int64, error) {
+	data, err := disk.ReadFile(d.fs, filepath.Join(d.path, name), maxCheckpointBytes)
+	if err != nil {
+		return nil, err
+	}
+	return parseOffsets(data)
 }
 
 // checkpoint writes where the logs stand, with kafka also in Kafka's files.
@@ -184,19 +193,40 @@ func (d *Dir) checkpoint(kafka bool) error {
 	if err := disk.WriteFile(d.fs, filepath.Join(d.path, checkpointFile), formatMarks(marks)); err != nil || !kafka {
 		return err
 	}
-	for _, f := range []struct {
+	for name := range marks {
+		d.listed[name] = true // in one of the files at least, if it ends here
+	}
+	for _, f := range []struct { // in an order that keeps start <= high watermark <= recovery point, wherever it ends
 		name   string
 		offset func(mark) int64
 	}{
 		{recoveryPointFile, func(m mark) int64 { return m.recoveryPoint }},
-		{startOffsetFile, func(m mark) int64 { return m.startOffset }},
 		{highWatermarkFile, func(m mark) int64 { return m.highWatermark }},
+		{startOffsetFile, func(m mark) int64 { return m.startOffset }},
 	} {
 		if err := disk.WriteFile(d.fs, filepath.Join(d.path, f.name), formatOffsets(marks, f.offset)); err != nil {
 			return err
 		}
 	}
+	maps.DeleteFunc(d.listed, func(name string, _ bool) bool { _, ok := marks[name]; return !ok })
 	return nil
+}
+
+// unlist takes what Kafka's files say of an earlier log of that name out of them,
+// before there is a log that it would be taken to be about: they know no topic ids.
+// admin is held.
+func (d *Dir) unlist(name string) error {
+	d.mu.Lock()
+	delete(d.startOffsets, name)
+	delete(d.marks, name)
+	d.mu.Unlock()
+	d.checkpointMu.Lock()
+	listed := d.listed[name]
+	d.checkpointMu.Unlock()
+	if !listed {
+		return nil
+	}
+	return d.checkpoint(true)
 }
 
 // checkpointUntil writes checkpoints while something is appended.
@@ -234,9 +264,7 @@ func (d *Dir) checkpointUntil(ctx context.Context) {
 // syncAll syncs every log, for a checkpoint under a policy that does not.
 func (d *Dir) syncAll() {
 	for _, l := range d.openLogs() {
-		l.syncMu.Lock()
-		l.syncDirty()
-		l.syncMu.Unlock()
+		_ = l.Flush() // a log that fails says so itself
 	}
 }
 
@@ -266,7 +294,7 @@ func (l *Log) mark() mark {
 	active := l.view.Load().active()
 	return mark{
 		topicID: l.topicID, segment: p.segment, last: p.last, position: p.position, recoveryPoint: p.offset,
-		startOffset: min(l.StartOffset(), p.offset), highWatermark: highWatermark,
+		startOffset: min(max(l.StartOffset(), l.startOffset), p.offset), highWatermark: highWatermark,
 		firstAppend: active.firstAppend, lastAppend: active.lastAppend,
 	}
 }

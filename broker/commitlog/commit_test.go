@@ -341,7 +341,7 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(d.metrics.appendedBytes); got != float64(len(b)) {
 		t.Errorf("%v bytes appended, want %d", got, len(b))
 	}
-	want := 33
+	want := 35
 	if d.metrics.deviceBytes != nil {
 		want++
 	}

@@ -636,7 +636,7 @@ func TestCompactWhileReading(t *testing.T) {
 						at, got = b.NextOffset(), rest
 					}
 				}
-				if _, _, err := l.BatchForTime(1003, l.EndOffset()); err != nil {
+				if _, _, err := l.BatchForTime(1003, 0, l.EndOffset()); err != nil {
 					t.Error(err)
 					return
 				}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/headwater/headwater/broker/disk"
@@ -18,19 +19,25 @@ import (
 type story struct {
 	topicID  string
 	batches  []record.Batch // appended, or at least begun, in order
+	maxEnd   int64          // that follows the last batch that may be found
 	durable  int64          // told to be
-	maxStart int64          // as far as retention has got
+	minStart int64          // that was shown, or answered
+	maxStart int64          // as far as retention and deletion have got
+	epoch    int32          // that the next append is of
+	kept     int32          // the latest of what is durable, or was; -1
 	begun    bool           // OpenLog was called
 	made     bool           // OpenLog returned
 	ending   bool           // DeleteLog was called
 }
 
-// end is the offset that follows the last batch that may be found.
-func (s *story) end() int64 {
-	if len(s.batches) == 0 {
-		return 0
+// settled notes that all before end is there to stay.
+func (s *story) settled(end int64) {
+	for _, b := range s.batches {
+		if b.NextOffset() <= end {
+			s.kept = max(s.kept, b.LeaderEpoch())
+		}
 	}
-	return s.batches[len(s.batches)-1].NextOffset()
+	s.durable = max(s.durable, end)
 }
 
 // world is a disk, and what must be on it.
@@ -42,6 +49,9 @@ type world struct {
 	stories map[string][]*story // by log, the latest last
 	rng     *rand.Rand
 	ids     int
+	crashes int
+	byHand  bool     // nothing runs beside the test, so that a seed is one history
+	trace   []string // what a history came to, life by life
 }
 
 func (w *world) fatalf(format string, args ...any) {
@@ -53,7 +63,7 @@ func (w *world) story(name string) *story {
 	all := w.stories[name]
 	if len(all) == 0 || all[len(all)-1].ending {
 		w.ids++
-		w.stories[name] = append(all, &story{topicID: fmt.Sprintf("%020dAA", w.ids)})
+		w.stories[name] = append(all, &story{topicID: fmt.Sprintf("%020dAA", w.ids), kept: -1})
 	}
 	all = w.stories[name]
 	return all[len(all)-1]
@@ -61,102 +71,167 @@ func (w *world) story(name string) *story {
 
 var crashSettings = Settings{SegmentBytes: 500, RetentionBytes: 1200, Retention: -1}
 
+// start opens the data directory for a process.
+func (w *world) start() (*running, error) {
+	o := Options{Policy: w.policy, BrokerID: 1}
+	if !w.byHand {
+		return run(w.fs, "data", o)
+	}
+	o.FS = w.fs
+	d, err := OpenDir("data", o)
+	if err != nil {
+		return nil, err
+	}
+	return &running{Dir: d, opened: map[string]*watched{}, stop: sync.OnceValue(func() error {
+		d.committer.stopping.Store(true)
+		d.committer.end()
+		d.committer.work()
+		return d.Close()
+	})}, nil
+}
+
+// commit does by hand what the committer has to do.
+func (w *world) commit(c *committer) {
+	for w.byHand && len(c.ready) > 0 {
+		l := c.next()
+		l.commit()
+		c.done(l)
+	}
+}
+
 // live runs a process: it goes through everything that writes to the disk, and
 // ends at the first error, which only the disk can be the cause of.
 func (w *world) live() error {
-	d, err := run(w.fs, "data", Options{Policy: w.policy, BrokerID: 1})
+	d, err := w.start()
 	if err != nil {
 		return err
 	}
 	defer d.stop()
-	if err := w.work(d, 14); err != nil {
+	if err := w.work(d, 16); err != nil {
 		return err
 	}
 	if err := d.stop(); err != nil {
 		return err
 	}
-	if d, err = run(w.fs, "data", Options{Policy: w.policy, BrokerID: 1}); err != nil {
+	if d, err = w.start(); err != nil {
 		return err
 	}
 	defer d.stop()
-	if err := w.work(d, 5); err != nil {
+	if err := w.work(d, 8); err != nil {
 		return err
 	}
 	w.story("t-0").ending = true
 	if err := d.DeleteLog("t-0"); err != nil {
 		return err
 	}
-	if err := w.work(d, 4); err != nil {
+	if err := w.work(d, 6); err != nil {
 		return err
 	}
 	return d.stop()
 }
 
-// work appends to two logs, of which one is under retention.
-func (w *world) work(d *running, appends int) error {
-	logs := map[string]*watched{}
+// work opens two logs and does something to one or the other, so many times.
+func (w *world) work(d *running, steps int) error {
 	for _, name := range []string{"t-0", "t-1"} {
+		if l := d.opened[name]; l != nil && l.Log == d.find(name) {
+			continue
+		}
 		s := w.story(name)
-		l := d.opened[name]
-		if l == nil || l.Log != d.find(name) {
-			s.begun = true
-			var err error
-			if l, err = d.open(name, s.topicID, crashSettings); err != nil {
-				return err
-			}
-			s.made = true
-			w.check(l, s)
-		}
-		logs[name] = l
-	}
-	for i := range appends {
-		name := "t-0"
-		if i%4 == 3 {
-			name = "t-1"
-		}
-		if err := w.append(logs[name], w.story(name), i); err != nil {
+		s.begun = true
+		l, err := d.open(name, s.topicID, crashSettings)
+		if err != nil {
 			return err
 		}
+		s.made = true
+		s.epoch += int32(w.rng.IntN(2)) // a leader of the same epoch goes on, or there is a new one
+		w.check(l, s)
+	}
+	for i := range steps {
+		name := "t-0"
+		if w.rng.IntN(4) == 0 {
+			name = "t-1"
+		}
+		l, s := d.opened[name], w.story(name)
+		if err := w.step(l, s, i); err != nil {
+			return err
+		}
+		if s.minStart = max(s.minStart, l.StartOffset()); w.rng.IntN(8) == 0 && !w.fs.Crashed() {
+			w.checkEpochs(l, s)
+		}
+	}
+	return nil
+}
+
+// step does one thing to a log.
+func (w *world) step(l *watched, s *story, i int) (err error) {
+	switch w.rng.IntN(16) {
+	case 0:
+		if w.policy == OS {
+			l.dir.syncAll()
+		}
+		return l.dir.checkpoint(true)
+	case 1:
+		return l.dir.checkpoint(false)
+	case 2:
+		s.maxStart = l.DurableEnd() // as far as it may get, if it is cut off
+		_, err = l.Retain(s.durable)
+		return err
+	case 3, 4:
+		return w.deleteBefore(l, s)
+	case 5:
+		s.epoch += 1 + int32(w.rng.IntN(3))
+	case 6:
+		w.commit(l.committer)
+	default:
+		return w.append(l, s, i)
 	}
 	return nil
 }
 
 func (w *world) append(l *watched, s *story, i int) error {
 	b := newBatch(1+w.rng.IntN(3), int64(i), w.rng.IntN(150), byte(w.rng.IntN(256)))
-	b.Stamp(l.EndOffset(), 7)
+	b.Stamp(l.EndOffset(), s.epoch)
 	s.batches = append(s.batches, bytes.Clone(b)) // from now on it may be found
-	base, err := l.Append(b, 7)
+	s.maxEnd = b.NextOffset()
+	base, err := l.Append(b, s.epoch)
 	if err != nil {
 		return err
 	}
 	if base != b.BaseOffset() || !bytes.Equal(b, s.batches[len(s.batches)-1]) {
 		w.fatalf("appended at %d, want %d", base, b.BaseOffset())
 	}
-	if i%3 != 0 {
+	if w.rng.IntN(3) != 0 {
+		w.commit(l.committer)
 		if err := l.await(b.NextOffset()); err != nil {
 			return err
 		}
-		s.durable = max(s.durable, b.NextOffset())
+		s.settled(b.NextOffset())
 	}
-	if i%5 == 4 {
-		if w.policy == OS {
-			l.dir.syncAll()
-		}
-		if err := l.dir.checkpoint(i%2 == 0); err != nil {
-			return err
-		}
+	return nil
+}
+
+// deleteBefore deletes up to anywhere, and often all.
+func (w *world) deleteBefore(l *watched, s *story) error {
+	start, end := l.StartOffset(), l.DurableEnd()
+	offset := end
+	if w.rng.IntN(4) != 0 {
+		offset = start + w.rng.Int64N(end-start+1)
 	}
-	if i%7 != 6 {
-		return nil
+	s.maxStart = max(s.maxStart, offset)
+	got, err := l.DeleteBefore(offset)
+	if err != nil {
+		return err
 	}
-	_, err = l.Retain(s.durable)
-	s.maxStart = max(s.maxStart, l.StartOffset())
-	return err
+	if got != offset || l.StartOffset() != offset {
+		w.fatalf("%s: deleted before %d of %d to %d, and it starts at %d, %d", l.name, offset, start, end, got, l.StartOffset())
+	}
+	s.minStart = offset
+	return nil
 }
 
 // workUntilCut runs a process that does a little before the power goes.
 func (w *world) workUntilCut(life int) {
-	d, err := run(w.fs, "data", Options{Policy: w.policy, BrokerID: 1})
+	d, err := w.start()
 	if err == nil {
 		err = w.work(d, w.rng.IntN(5))
 		w.fs.CrashAt(0)
@@ -171,8 +246,8 @@ func (w *world) workUntilCut(life int) {
 func (w *world) check(l *watched, s *story) {
 	w.t.Helper()
 	first, end := l.StartOffset(), l.EndOffset()
-	if first > s.maxStart || end > s.end() || l.DurableEnd() != end {
-		w.fatalf("%s: log is %d to %d, durable to %d; it can be %d to %d", l.name, first, end, l.DurableEnd(), s.maxStart, s.end())
+	if first < s.minStart || first > s.maxStart || end < first || end > s.maxEnd || l.DurableEnd() != end {
+		w.fatalf("%s: log is %d to %d, durable to %d; it can be from %d or up to %d, to %d", l.name, first, end, l.DurableEnd(), s.minStart, s.maxStart, s.maxEnd)
 	}
 	if w.policy != OS && end < s.durable {
 		w.fatalf("%s: log ends at %d, and was durable to %d", l.name, end, s.durable)
@@ -190,15 +265,72 @@ func (w *world) check(l *watched, s *story) {
 		case bytes.HasPrefix(got, b):
 			got = got[len(b):]
 			kept = append(kept, b)
-		case b.BaseOffset() >= first && b.NextOffset() <= s.durable && w.policy != OS:
+		case b.NextOffset() > first && b.NextOffset() <= s.durable && w.policy != OS:
 			w.fatalf("%s: %d to %d has not the batch at %d, which was durable", l.name, first, end, b.BaseOffset())
 		}
 	}
 	if len(got) > 0 {
 		w.fatalf("%s: %d to %d has %d bytes that were not appended", l.name, first, end, len(got))
 	}
-	s.batches = kept
-	s.durable = end // what a process has shown stays
+	s.batches, s.maxEnd, s.durable = kept, end, 0
+	s.minStart, s.maxStart = first, first // what a process has shown stays
+	if s.settled(end); w.policy == OS {
+		s.kept = -1
+	}
+	w.checkOffsets(l)
+	if w.rng.IntN(2) == 0 {
+		w.checkEpochs(l, s)
+	}
+}
+
+// checkEpochs compares what the log says of its leader epochs with its batches.
+func (w *world) checkEpochs(l *watched, s *story) {
+	w.t.Helper()
+	all, err := readAll(l.Log)
+	if err != nil {
+		w.fatalf("%s: %v", l.name, err)
+	}
+	start, end := l.StartOffset(), l.EndOffset()
+	var want epochs
+	for _, b := range split(w.t, all) {
+		if b.LeaderEpoch() > want.last() {
+			want = append(want, epochStart{b.LeaderEpoch(), max(start, b.BaseOffset())})
+		}
+	}
+	last, err := l.LastEpoch()
+	if last < s.kept || len(all) > 0 && last != want.last() || err != nil {
+		w.fatalf("%s: last epoch %d, %v; the batches have %v, and there was %d", l.name, last, err, want, s.kept)
+	}
+	if len(all) == 0 && last >= 0 { // its batches are deleted
+		want = epochs{{last, start}}
+	}
+	for epoch := int32(-1); epoch <= last+1; epoch++ {
+		found, endOffset, err := l.EndOffsetForEpoch(epoch)
+		if wantEpoch, wantEnd := want.endOffset(epoch, end); found != wantEpoch || endOffset != wantEnd || err != nil {
+			w.fatalf("%s: %d to %d: epoch %d ends as %d at %d, %v; want %d at %d by %v", l.name, start, end, epoch, found, endOffset, err, wantEpoch, wantEnd, want)
+		}
+	}
+}
+
+// checkFiles compares the checkpoints in Kafka's format with one another. What they
+// say of a deleted log is taken out of the recovery points first.
+func (w *world) checkFiles(d *Dir) {
+	w.t.Helper()
+	start, highWatermark, recoveryPoint := d.loadOffsets(startOffsetFile), d.loadOffsets(highWatermarkFile), d.loadOffsets(recoveryPointFile)
+	for name := range recoveryPoint {
+		if start[name] > highWatermark[name] || highWatermark[name] > recoveryPoint[name] {
+			w.fatalf("%s: checkpoints say start %d, high watermark %d, recovery point %d", name, start[name], highWatermark[name], recoveryPoint[name])
+		}
+	}
+}
+
+// checkOffsets compares them with a log that was just opened.
+func (w *world) checkOffsets(l *watched) {
+	w.t.Helper()
+	start, recoveryPoint := l.dir.loadOffsets(startOffsetFile)[l.name], l.dir.loadOffsets(recoveryPointFile)[l.name]
+	if start > l.StartOffset() || recoveryPoint > l.EndOffset() {
+		w.fatalf("%s is %d to %d; checkpoints say start %d, recovery point %d", l.name, l.StartOffset(), l.EndOffset(), start, recoveryPoint)
+	}
 }
 
 // checkNames looks at which logs there are, and drops the stories of those that
@@ -210,6 +342,7 @@ func (w *world) checkNames() {
 		w.fatalf("the directory does not open: %v", err)
 	}
 	defer d.Close()
+	w.checkFiles(d)
 	names, err := d.Names()
 	if err != nil {
 		w.fatalf("%v", err)
@@ -272,17 +405,19 @@ var crashSeeds = func() int {
 	if n, err := strconv.Atoi(os.Getenv("HEADWATER_CRASH_SEEDS")); err == nil {
 		return n
 	}
-	return 8
+	return 3
 }()
+
+func newWorld(t *testing.T, what string, policy Policy, seed uint64) *world {
+	return &world{t: t, what: what, fs: disk.NewCrash(seed), policy: policy, stories: map[string][]*story{}, rng: rand.New(rand.NewPCG(seed, 0))}
+}
 
 // crashAt reports whether the first process got as far as its k-th change.
 func crashAt(t *testing.T, policy Policy, seed uint64, k int) bool {
-	w := &world{
-		t: t, what: fmt.Sprintf("policy %v, seed %d, k %d", policy, seed, k), fs: disk.NewCrash(seed), policy: policy,
-		stories: map[string][]*story{}, rng: rand.New(rand.NewPCG(seed, uint64(k))),
-	}
+	w := newWorld(t, fmt.Sprintf("policy %v, seed %d, k %d", policy, seed, k), policy, seed)
 	w.fs.CrashAt(k)
 	crashed := w.end(0, seed%2 == 1)
+	w.rng = rand.New(rand.NewPCG(seed, uint64(k))) // so far, every k had the same life
 	w.fs.CrashAt(w.rng.IntN(150))
 	w.end(1, w.rng.IntN(2) == 0)
 	w.end(2, false)
@@ -305,7 +440,64 @@ func (w *world) end(life int, kill bool) (crashed bool) {
 			w.workUntilCut(life)
 		}
 	}
+	w.trace = append(w.trace, fmt.Sprint(w.fs.Ops(), " changes, crashed ", crashed))
 	w.fs = w.fs.Restart(w.rng.Uint64())
 	w.checkNames()
 	return crashed
+}
+
+// crashHistories is how many histories TestCrashHistories goes through.
+// HEADWATER_CRASH_HISTORIES asks for others.
+var crashHistories = func() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("HEADWATER_CRASH_HISTORIES"), 10, 32); err == nil {
+		return n
+	}
+	return 400
+}()
+
+// A history is some lives of one disk, each of which ends by a crash at any of its
+// changes, or by a kill, or well. A seed is a history, the same each time: nothing
+// runs beside the test.
+func TestCrashHistories(t *testing.T) {
+	const together = 100
+	for from := uint64(0); from < crashHistories; from += together {
+		to := min(from+together, crashHistories)
+		t.Run(fmt.Sprintf("seeds%dto%d", from, to-1), func(t *testing.T) {
+			t.Parallel()
+			crashes := 0
+			for seed := from; seed < to; seed++ {
+				crashes += history(t, seed).crashes
+			}
+			if t.Logf("histories %d to %d are well, with %d crashes", from, to-1, crashes); uint64(crashes) < to-from {
+				t.Errorf("%d histories had %d crashes only", to-from, crashes)
+			}
+		})
+	}
+}
+
+// history goes through the lives of a seed.
+func history(t *testing.T, seed uint64) *world {
+	policy := Sync
+	if seed%4 == 3 {
+		policy = OS
+	}
+	w := newWorld(t, fmt.Sprintf("history %d, policy %v", seed, policy), policy, seed)
+	w.byHand = true
+	for life := range 3 + w.rng.IntN(3) {
+		w.fs.CrashAt(w.rng.IntN(400))
+		if w.end(life, w.rng.IntN(2) == 0) {
+			w.crashes++
+		}
+	}
+	return w
+}
+
+// A history that a failure names can be gone through again.
+func TestCrashHistoryRepeats(t *testing.T) {
+	for seed := range uint64(20) {
+		first, second := history(t, seed), history(t, seed)
+		if !slices.Equal(first.trace, second.trace) {
+			t.Errorf("history %d is %q, and then %q", seed, first.trace, second.trace)
+		}
+	}
 }

@@ -48,19 +48,20 @@ type Dir struct {
 	// shared by logs that are opened.
 	admin sync.RWMutex
 
-	cleanStart   bool             // the process before stopped cleanly
-	startOffsets map[string]int64 // of Kafka's checkpoint, when there is none of ours
-	failedClose  bool             // guarded by admin
-	closed       bool             // guarded by admin
+	cleanStart  bool // the process before stopped cleanly
+	failedClose bool // guarded by admin
+	closed      bool // guarded by admin
 
-	checkpointMu sync.Mutex   // one checkpoint at a time
-	appended     atomic.Int64 // bytes, since the last checkpoint began
+	appended     atomic.Int64    // bytes, since the last checkpoint began
+	checkpointMu sync.Mutex      // one checkpoint at a time; guards listed
+	listed       map[string]bool // logs that a checkpoint in Kafka's format names
 
 	mu    sync.Mutex      // guards all below
 	logs  map[string]*Log // nil while one is opened
 	marks map[string]mark // of logs that are not open
 
-	closedWell map[string]bool // logs that are as their marks say
+	closedWell   map[string]bool  // logs that are as their marks say
+	startOffsets map[string]int64 // of Kafka's checkpoint, when ours cannot be used
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
@@ -72,7 +73,7 @@ func OpenDir(path string, o Options) (_ *Dir, err error) {
 	reserve := newReserveFS(sheddingFS{o.FS, open}, path, o.Reserve, o.Log)
 	o.FS, open.fs = reserve, reserve
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, reserve: reserve,
+		path: path, fs: o.FS, log: o.Log, registerer: o.Registerer, logs: map[string]*Log{}, closedWell: map[string]bool{}, listed: map[string]bool{}, reserve: reserve,
 		files: open, indexes: newIndexMemory(o.IndexBytes), committer: newCommitter(o), metrics: newMetrics(),
 	}
 	d.clock = newAgeClock(o.FS, path, o.Clock, o.Log)
@@ -276,6 +277,8 @@ func (d *Dir) OpenLog(name, topicID string, s Settings) (*Log, error) {
 		quarantine: quarantine{d.fs, filepath.Join(d.path, quarantineDir), name},
 	}
 	l.settings.Store(s.bounded())
+	l.epochs.current.Store(-1)
+	l.epochs.next.Store(-1)
 	if err := d.makeAndLoad(l, topicID); err != nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -311,6 +314,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 		return err
 	}
 	if !begun {
+		if err := d.unlist(l.name); err != nil {
+			return err
+		}
 		if err := d.fs.MkdirAll(l.path, 0o755); err != nil {
 			return err
 		}
@@ -323,8 +329,13 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 	}
 	d.mu.Lock()
 	m, known := d.marks[l.name]
+	startOffset := d.startOffsets[l.name]
 	d.mu.Unlock()
-	return l.load(m, known && m.topicID == topicID)
+	if known = known && m.topicID == topicID; !known {
+		m = mark{segment: -1}
+	}
+	m.startOffset = max(m.startOffset, startOffset)
+	return l.load(m)
 }
 
 // DeleteLog closes the log, if it is open, and removes it from disk. Once its
@@ -353,9 +364,10 @@ func (d *Dir) setAside(name, grave string) error {
 	if l := d.find(name); l != nil {
 		l.close(false) // nothing that it could fail to keep is wanted
 		_ = l.endWith(fmt.Errorf("%s: deleted: %w", name, ErrClosed))
-		d.forget(l, mark{}, false)
+		d.budget.forget(l)
 	}
 	d.mu.Lock()
+	delete(d.logs, name)
 	delete(d.marks, name)
 	delete(d.closedWell, name)
 	d.mu.Unlock()

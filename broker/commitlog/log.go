@@ -36,7 +36,9 @@ type Log struct {
 	end      atomic.Int64 // offset that follows the last batch appended
 	durable  atomic.Int64 // and the last that the policy calls durable
 	unsynced commitGroup  // since the committer's last sync began
+	start    atomic.Int64 // offset that the log was told to start at; a first segment that begins later says more
 	closed   atomic.Bool
+	epochs   logEpochs
 
 	retainMu sync.Mutex // held while files of sealed segments are removed or replaced; guards unsyncedNames
 	appendMu sync.Mutex // one append, roll or close at a time; guards appended
@@ -56,6 +58,7 @@ type Log struct {
 	tail          point                  // the end of the last batch
 	synced        point                  // the end of the last that is on stable storage
 	highWatermark int64                  // -1: as far as is synced
+	startOffset   int64                  // that a checkpoint says: start, or where it is to be
 	agesDue       time.Duration          // since when there are ages to save; 0 when there are none
 
 	told    telling     // only the committer's worker that has the log touches it
@@ -74,7 +77,10 @@ func (l *Log) Notify(fn func(durableEnd int64, err error)) {
 }
 
 // StartOffset is the offset of the first record that can be read.
-func (l *Log) StartOffset() int64 { return l.view.Load().startOffset() }
+func (l *Log) StartOffset() int64 { return l.startOf(l.view.Load()) }
+
+// startOf is the log's start offset as of a list of segments.
+func (l *Log) startOf(v *view) int64 { return max(l.start.Load(), v.startOffset()) }
 
 // EndOffset is the offset that follows the last record appended.
 func (l *Log) EndOffset() int64 { return l.end.Load() }
@@ -130,6 +136,9 @@ func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 			return 0, err
 		}
 		active = l.view.Load().active()
+	}
+	if err := l.assignEpoch(leaderEpoch); err != nil {
+		return 0, err
 	}
 	baseOffset = l.end.Load()
 	b.Stamp(baseOffset, leaderEpoch)

@@ -73,10 +73,10 @@ func newMetrics() *metrics {
 			Name: "headwater_log_refused_appends_total", Help: "Appends refused because there was no room and nothing could go.",
 		}),
 		droppedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headwater_log_dropped_bytes_total", Help: "Bytes of old segments that were removed, by why: retention, budget or disk_full.",
+			Name: "headwater_log_dropped_bytes_total", Help: "Bytes of old segments that were removed, by why: retention, budget, disk_full or delete_records.",
 		}, []string{"reason"}),
 		droppedRecords: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headwater_log_dropped_records_total", Help: "Offsets in old segments that were removed, by why.",
+			Name: "headwater_log_dropped_records_total", Help: "Offsets that were removed, by why.",
 		}, []string{"reason"}),
 	}
 	m.cleanerMetrics = newCleanerMetrics()

@@ -13,42 +13,39 @@ import (
 	"github.com/headwater/headwater/broker/record"
 )
 
-// load opens what is in the log's directory, or begins the log at offset 0 when no
-// segment is there. It leaves everything that it finds durable. m is where the log
-// stood at the last checkpoint, if that is known.
-func (l *Log) load(m mark, known bool) error {
+// load opens what is in the log's directory, or begins the log when no segment is
+// there. It leaves everything that it finds durable. m is where the log stood at
+// the last checkpoint; with segment -1 that is not known.
+func (l *Log) load(m mark) error {
+	l.start.Store(m.startOffset)
+	l.startOffset = m.startOffset
 	segments, err := l.findSegments()
 	if err != nil {
 		return err
 	}
-	if len(segments) == 0 {
-		first := newSegment(l.path, 0)
+	if len(segments) == 0 { // a new log, or one that lost them all
+		first := newSegment(l.path, max(m.recoveryPoint, m.startOffset))
 		file, err := l.createSegment(first)
 		if err != nil {
 			return err
 		}
 		l.files.adopt(first, logExt, file)
 		l.view.Store(&view{[]*segment{first}})
-		l.startAt(first, -1, 0)
-		if known {
-			l.raise(m.recoveryPoint)
-		}
+		l.startAt(first, -1, first.baseOffset)
+		l.reportGap(offsetGap{m.startOffset, first.baseOffset})
 		return nil
 	}
 	last := segments[len(segments)-1]
 	l.view.Store(&view{segments})
-	if !known {
-		m = mark{segment: -1}
-	}
 	if err := l.recover(last, m); err != nil {
 		return fmt.Errorf("recover segment %d: %w", last.baseOffset, err)
 	}
 	l.loadAges(m)
-	if m.segment == last.baseOffset {
+	if m.segment == last.baseOffset && segments[0].baseOffset <= m.startOffset {
 		return nil
 	}
 	// A process that was killed may have left names that only the machine's memory
-	// holds.
+	// holds, and taken others away.
 	return l.fs.SyncDir(l.path)
 }
 
@@ -150,7 +147,7 @@ func (l *Log) recover(s *segment, m mark) error {
 	s.index.Store(r.x)
 	s.size.Store(r.goodEnd)
 	l.startAt(s, r.last, r.nextOffset)
-	l.raise(m.recoveryPoint)
+	l.raise(max(m.recoveryPoint, m.startOffset))
 	return nil
 }
 
@@ -171,7 +168,7 @@ func (l *Log) raise(offset int64) {
 	if end >= offset {
 		return
 	}
-	l.reportGap(offsetGap{end, offset})
+	l.reportGap(offsetGap{max(end, l.start.Load()), offset})
 	l.tail.last, l.tail.position, l.tail.offset = -1, -1, offset // nothing that a start could rely on
 	l.synced = l.tail
 	l.end.Store(offset)

@@ -51,8 +51,8 @@ func (l *Log) read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (
 	if err != nil {
 		return nil, err
 	}
-	if fromOffset < v.startOffset() || fromOffset > logEnd {
-		return nil, fmt.Errorf("%w: the log is %d to %d", ErrOffsetOutOfRange, v.startOffset(), logEnd)
+	if start := l.startOf(v); fromOffset < start || fromOffset > logEnd {
+		return nil, fmt.Errorf("%w: the log is %d to %d", ErrOffsetOutOfRange, start, logEnd)
 	}
 	if endOffset = min(endOffset, logEnd); fromOffset >= endOffset {
 		return nil, nil
@@ -307,11 +307,12 @@ func (c *chain) check(buf []byte) (int, error) {
 	}
 }
 
-// BatchForTime returns the first batch that reaches timestamp, if one does before
-// endOffset. Its first record at or after the time is the caller's to find.
-func (l *Log) BatchForTime(timestamp, endOffset int64) (b record.Batch, found bool, err error) {
+// BatchForTime returns the first batch that reaches timestamp, of those that
+// reach fromOffset and end before endOffset. Its first record at or after the time
+// is the caller's to find: where it lies before fromOffset, there is none in it.
+func (l *Log) BatchForTime(timestamp, fromOffset, endOffset int64) (b record.Batch, found bool, err error) {
 	for range readAttempts {
-		b, err = l.batchForTime(timestamp, endOffset)
+		b, err = l.batchForTime(timestamp, fromOffset, endOffset)
 		if !l.again(err) {
 			break
 		}
@@ -322,17 +323,20 @@ func (l *Log) BatchForTime(timestamp, endOffset int64) (b record.Batch, found bo
 	return b, b != nil, nil
 }
 
-func (l *Log) batchForTime(timestamp, endOffset int64) (record.Batch, error) {
+func (l *Log) batchForTime(timestamp, fromOffset, endOffset int64) (record.Batch, error) {
 	v, logEnd, err := l.snapshot()
 	if err != nil {
 		return nil, err
 	}
-	endOffset = min(endOffset, logEnd)
+	fromOffset, endOffset = max(fromOffset, l.startOf(v)), min(endOffset, logEnd)
 	for i, s := range v.segments {
 		if s.baseOffset >= endOffset {
 			break
 		}
-		b, err := l.searchSegment(s, v.endOf(i), timestamp, endOffset)
+		if v.endOf(i) <= fromOffset {
+			continue
+		}
+		b, err := l.searchSegment(s, v.endOf(i), timestamp, fromOffset, endOffset)
 		if err != nil || b != nil {
 			return b, err
 		}
@@ -341,7 +345,7 @@ func (l *Log) batchForTime(timestamp, endOffset int64) (record.Batch, error) {
 }
 
 // searchSegment is BatchForTime in one segment, which must end at limit.
-func (l *Log) searchSegment(s *segment, limit, timestamp, endOffset int64) (b record.Batch, err error) {
+func (l *Log) searchSegment(s *segment, limit, timestamp, fromOffset, endOffset int64) (b record.Batch, err error) {
 	from, _ := l.floor(s, func(t tables) (int64, int64, error) {
 		if t.maxTimestamp < timestamp {
 			return s.size.Load(), -1, nil
@@ -361,7 +365,7 @@ func (l *Log) searchSegment(s *segment, limit, timestamp, endOffset int64) (b re
 		if h.NextOffset() > endOffset {
 			return errFound
 		}
-		if h.MaxTimestamp() < timestamp || h.Count() == 0 { // compaction may leave a batch empty
+		if h.MaxTimestamp() < timestamp || h.NextOffset() <= fromOffset || h.Count() == 0 { // compaction may leave a batch empty
 			return nil
 		}
 		b = make(record.Batch, size)

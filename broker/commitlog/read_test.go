@@ -85,7 +85,7 @@ func TestBatchForTime(t *testing.T) {
 		"endWithinTheOne":  {5000, 17, -1},
 		"nothingBelowZero": {0, 0, -1},
 	} {
-		b, found, err := l.BatchForTime(tc.timestamp, tc.end)
+		b, found, err := l.BatchForTime(tc.timestamp, 0, tc.end)
 		switch {
 		case err != nil || found != (tc.batch >= 0):
 			t.Errorf("%s: found %v, %v", name, found, err)
@@ -110,7 +110,7 @@ func TestBatchForTimeOutOfOrder(t *testing.T) {
 				break
 			}
 		}
-		b, found, err := l.BatchForTime(at, l.EndOffset())
+		b, found, err := l.BatchForTime(at, 0, l.EndOffset())
 		if err != nil || found != (want >= 0) || found && b.BaseOffset() != int64(want) {
 			t.Fatalf("time %d: found %v, %v, want batch %d", at, found, err, want)
 		}
@@ -227,7 +227,7 @@ func readAlong(t *testing.T, l *watched, at int64) {
 			}
 			at, rest = b.NextOffset(), after
 		}
-		if _, _, err := l.BatchForTime(at/2, l.DurableEnd()); err != nil && !errors.Is(err, ErrClosed) {
+		if _, _, err := l.BatchForTime(at/2, 0, l.DurableEnd()); err != nil && !errors.Is(err, ErrClosed) {
 			t.Error(err)
 			return
 		}

@@ -206,7 +206,7 @@ func checkFind(t *testing.T, l *Log, offset, timestamp int64) {
 	if err != nil || len(got) == 0 || record.Batch(got).BaseOffset() != offset {
 		t.Fatalf("offset %d: read %d bytes, %v", offset, len(got), err)
 	}
-	b, found, err := l.BatchForTime(timestamp, l.EndOffset())
+	b, found, err := l.BatchForTime(timestamp, 0, l.EndOffset())
 	if err != nil || !found || b.BaseOffset() != offset {
 		t.Fatalf("time %d: found %v, %v, want the batch at %d", timestamp, found, err, offset)
 	}

@@ -20,6 +20,9 @@ func (l *Log) Retain(highWatermark int64) (removedBytes int64, err error) {
 	if rollErr != nil && !errors.Is(rollErr, ErrFull) { // a full disk needs the rest all the more
 		return 0, rollErr
 	}
+	if removedBytes, err = l.removeDeleted(); err != nil {
+		return removedBytes, err
+	}
 	for {
 		s := l.oldestToGo(now, highWatermark)
 		if s == nil {
@@ -79,7 +82,7 @@ func (l *Log) remove(s *segment, why dropReason) error {
 	rest := slices.Clone(l.view.Load().segments[1:])
 	l.view.Store(&view{rest})
 	l.mu.Unlock()
-	l.metrics.dropped(why, s.size.Load(), rest[0].baseOffset-s.baseOffset)
+	l.metrics.dropped(why, s.size.Load(), l.readableIn(s, rest[0]))
 	defer l.files.forget(s, true)
 	defer l.budget.removed(s.size.Load())
 	for _, ext := range []string{logExt, indexExt, timeIndexExt} {

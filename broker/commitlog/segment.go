@@ -70,6 +70,7 @@ func parseSegmentName(name string) (baseOffset int64, ext string, ok bool) {
 // never changes; a new list takes its place.
 type view struct{ segments []*segment }
 
+// startOffset is where the first segment begins. The log may start in it, or later.
 func (v *view) startOffset() int64 { return v.segments[0].baseOffset }
 
 func (v *view) active() *segment { return v.segments[len(v.segments)-1] }

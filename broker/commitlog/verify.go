@@ -14,7 +14,8 @@ import (
 
 // Verify reads all of the log and does at once what its readers would do one day:
 // it takes bytes that are no batch out of segments, counts offsets that are gone,
-// and builds index files anew that do not lead to batches. What it finds is
+// builds index files anew that do not lead to batches, and leader epochs that are
+// not theirs. What it finds is
 // logged, as when a reader finds it. Nobody else may use the log meanwhile.
 // progress is told of bytes read. An error is one of reading, or ctx's.
 func (l *Log) Verify(ctx context.Context, progress func(bytes int64)) error {
@@ -23,7 +24,8 @@ func (l *Log) Verify(ctx context.Context, progress func(bytes int64)) error {
 			return fmt.Errorf("%s: segment %d: %w", l.name, s.baseOffset, err)
 		}
 	}
-	return nil
+	_, err := l.knownEpochs()
+	return err
 }
 
 func (l *Log) verifySegment(ctx context.Context, s *segment, progress func(int64)) error {

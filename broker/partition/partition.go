@@ -86,6 +86,35 @@ func (p *Partition) lead(leaderEpoch int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaderEpoch = leaderEpoch
+	p.log.BeginEpoch(leaderEpoch)
+}
+
+// EndOffsetForEpoch returns where a leader epoch ends: the latest epoch up to the
+// one that is asked for and the offset that follows its last record, -1 and -1 for
+// an epoch that is not known. What a power cut could still take is no part of it.
+func (p *Partition) EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error) {
+	if err := p.Err(); err != nil {
+		return -1, -1, err
+	}
+	durableEnd := p.log.DurableEnd()
+	foundEpoch, endOffset, err = p.log.EndOffsetForEpoch(leaderEpoch)
+	return foundEpoch, min(endOffset, durableEnd), err
+}
+
+// DeleteBefore gives up the records before offset and returns the log start offset:
+// offset, or where the log starts already if that is later. No crash takes it back.
+// An offset above the high watermark is commitlog.ErrOffsetOutOfRange.
+func (p *Partition) DeleteBefore(offset int64) (logStartOffset int64, err error) {
+	if err := p.Err(); err != nil {
+		return 0, err
+	}
+	if _, highWatermark := p.Offsets(); offset > highWatermark {
+		return 0, fmt.Errorf("%s: offset %d is above the high watermark %d: %w", p.name, offset, highWatermark, commitlog.ErrOffsetOutOfRange)
+	}
+	if err := p.producers.outlive(offset); err != nil {
+		return 0, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return p.log.DeleteBefore(offset)
 }
 
 // Append puts b, a valid batch, at the end of the log and stamps it. It returns
@@ -269,21 +298,35 @@ func (p *Partition) Read(fromOffset int64, maxBytes int, atLeastOne bool) (Fetch
 // the given one (Unix milliseconds), looking into compressed batches. found is
 // false when there is none.
 func (p *Partition) OffsetForTime(timestamp int64) (offset, at int64, found bool, err error) {
-	_, highWatermark := p.Offsets()
-	b, found, err := p.log.BatchForTime(timestamp, highWatermark)
-	if err != nil || !found {
-		return 0, 0, false, err
-	}
-	offset, at = b.BaseOffset(), b.MaxTimestamp()
-	err = codec.Records(b, maxInspectedBytes, func(r record.Record) bool {
-		if recordTime := b.BaseTimestamp() + r.TimestampDelta; recordTime >= timestamp {
-			offset, at = b.BaseOffset()+int64(r.OffsetDelta), recordTime
-			return false
+	fromOffset, highWatermark := p.Offsets()
+	for {
+		b, found, err := p.log.BatchForTime(timestamp, fromOffset, highWatermark)
+		if err != nil || !found {
+			return 0, 0, false, err
 		}
-		return true
-	})
-	if err != nil {
-		return 0, 0, false, fmt.Errorf("%s: look into the batch at offset %d: %w", p.name, b.BaseOffset(), err)
+		offset, at, found, err = recordForTime(b, timestamp, fromOffset)
+		if err != nil {
+			return 0, 0, false, fmt.Errorf("%s: look into the batch at offset %d: %w", p.name, b.BaseOffset(), err)
+		}
+		if found || fromOffset >= b.NextOffset() {
+			return offset, at, found, nil
+		}
+		fromOffset = b.NextOffset() // the log starts in b, behind the record that reached the time
 	}
-	return offset, at, true, nil
+}
+
+// recordForTime returns the first record of b at or after the timestamp, of those
+// from fromOffset on. When b only says that it has one, and starts no earlier, it
+// returns what b says.
+func recordForTime(b record.Batch, timestamp, fromOffset int64) (offset, at int64, found bool, err error) {
+	offset, at, found = b.BaseOffset(), b.MaxTimestamp(), b.BaseOffset() >= fromOffset
+	err = codec.Records(b, maxInspectedBytes, func(r record.Record) bool {
+		recordOffset, recordTime := b.BaseOffset()+int64(r.OffsetDelta), b.BaseTimestamp()+r.TimestampDelta
+		if recordTime < timestamp || recordOffset < fromOffset {
+			return true
+		}
+		offset, at, found = recordOffset, recordTime, true
+		return false
+	})
+	return offset, at, found, err
 }

@@ -46,6 +46,7 @@ type batches interface {
 	StartOffset() int64
 	EndOffset() int64
 	DurableEnd() int64
+	Flush() error
 }
 
 // producers knows the idempotent producers of one partition. A partition that has
@@ -171,14 +172,8 @@ func (s *producers) begin() error {
 		return nil
 	}
 	at := s.log.DurableEnd()
-	err := disk.WriteFile(s.fs, s.file(at), encodeSnapshot(nil))
-	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: %w", commitlog.ErrFull, err)
-	case errors.Is(err, commitlog.ErrDescriptors):
-		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", commitlog.ErrOffline, err)
+	if err := disk.WriteFile(s.fs, s.file(at), encodeSnapshot(nil)); err != nil {
+		return diskError(err)
 	}
 	s.snapshots = []int64{at}
 	s.known = map[int64]*producer{}
@@ -250,6 +245,36 @@ func (s *producers) histories() map[int64]*history {
 		all[id] = &who.history
 	}
 	return all
+}
+
+// outlive makes sure that a start can know the producers without the records before
+// offset, which are about to go: there is a snapshot at offset or behind it, and no
+// power cut leaves it beyond the log's end.
+func (s *producers) outlive(offset int64) error {
+	if !s.active.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	covered := len(s.snapshots) > 0 && slices.Max(s.snapshots) >= offset
+	s.mu.Unlock()
+	if !covered {
+		if err := s.save(); err != nil {
+			return diskError(err)
+		}
+	}
+	return s.log.Flush()
+}
+
+// diskError is what a file of producers' that was not written is to those who
+// depend on it.
+func diskError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", commitlog.ErrFull, err)
+	}
+	if errors.Is(err, commitlog.ErrDescriptors) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", commitlog.ErrOffline, err)
 }
 
 // superfluous returns the snapshots before the newest that no power cut can leave

@@ -4,18 +4,19 @@ import "fmt"
 
 // The API keys that headwater names.
 const (
-	Produce            int16 = 0
-	Fetch              int16 = 1
-	ListOffsets        int16 = 2
-	Metadata           int16 = 3
-	ControlledShutdown int16 = 7
-	FindCoordinator    int16 = 10
-	APIVersions        int16 = 18
-	CreateTopics       int16 = 19
-	DeleteTopics       int16 = 20
-	DeleteRecords      int16 = 21
-	InitProducerID     int16 = 22
-	DescribeConfigs    int16 = 32
+	Produce              int16 = 0
+	Fetch                int16 = 1
+	ListOffsets          int16 = 2
+	Metadata             int16 = 3
+	ControlledShutdown   int16 = 7
+	FindCoordinator      int16 = 10
+	APIVersions          int16 = 18
+	CreateTopics         int16 = 19
+	DeleteTopics         int16 = 20
+	DeleteRecords        int16 = 21
+	InitProducerID       int16 = 22
+	OffsetForLeaderEpoch int16 = 23
+	DescribeConfigs      int16 = 32
 )
 
 // ErrorCode is how an answer says what went wrong; 0 is no error.

@@ -131,6 +131,19 @@ var shapes = map[int16]group{
 			bytesOf(2).since(3), // producer epoch
 		},
 	},
+	OffsetForLeaderEpoch: {
+		fields: []field{
+			bytesOf(4).since(3), // replica id
+			array( // topics
+				str(),
+				array( // partitions
+					bytesOf(4),
+					bytesOf(4).since(2), // current leader epoch
+					bytesOf(4),          // leader epoch
+				),
+			),
+		},
+	},
 	DescribeConfigs: {
 		fields: []field{
 			array( // resources
