@@ -191,10 +191,10 @@ func served(t testing.TB, fsys disk.FS) map[string]string {
 			if err != nil {
 				t.Fatalf("%s at %d: %v", p.Name(), at, err)
 			}
-			if len(f.Records) == 0 {
+			if len(f.Records.Bytes) == 0 {
 				break
 			}
-			for rest := f.Records; len(rest) > 0; {
+			for rest := f.Records.Bytes; len(rest) > 0; {
 				b, after, err := record.Next(rest)
 				if err != nil {
 					t.Fatalf("%s at %d: %v", p.Name(), at, err)

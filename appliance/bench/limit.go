@@ -26,6 +26,7 @@ const (
 	Recycled Limit = "receive+checksum+write, recycled file" // over the same pages of the page cache
 	Growing  Limit = "receive+checksum+write, growing files" // into new files, as a log's segments, deleted after the pass
 	SyncEach Limit = "a sync for each request"               // Growing, and each write is synced before its answer
+	SyncTurn Limit = "a sync for each request, in turns"     // SyncEach, one connection after the other
 	Sender   Limit = "pread+write sender"                    // answers with as many bytes of a cached file
 )
 
@@ -34,7 +35,7 @@ const (
 var limitsOf = map[Kind][]Limit{
 	Produce: {Receive, Recycled, Growing},
 	Fetch:   {Sender},
-	Commit:  {Receive, SyncEach},
+	Commit:  {Receive, SyncTurn, SyncEach},
 }
 
 const (
@@ -50,6 +51,8 @@ type limitServer struct {
 	fetchBytes   int
 	mu           sync.Mutex // guards files' names: one connection after the other opens its own
 	opened       int
+
+	turn sync.Mutex // held by the one connection of SyncTurn that writes and syncs
 }
 
 // newLimitServer writes the files that a limit reads, or writes over.
@@ -146,13 +149,20 @@ func (c *limitConn) take(frame []byte) error {
 			return err
 		}
 	}
-	if c.r.Buffered() > 0 && c.limit != SyncEach {
+	if c.r.Buffered() > 0 && !c.syncs() {
 		return nil // there is another to answer first
 	}
 	return c.w.Flush()
 }
 
+// syncs reports whether each request is synced before its answer.
+func (c *limitConn) syncs() bool { return c.limit == SyncEach || c.limit == SyncTurn }
+
 func (c *limitConn) write(b []byte) error {
+	if c.limit == SyncTurn {
+		c.turn.Lock()
+		defer c.turn.Unlock()
+	}
 	end := c.segmentBytes
 	if c.limit == Recycled {
 		end = recycledBytes
@@ -166,7 +176,7 @@ func (c *limitConn) write(b []byte) error {
 		return err
 	}
 	c.at += int64(len(b))
-	if c.limit == SyncEach {
+	if c.syncs() {
 		return c.file.Sync()
 	}
 	return nil

@@ -22,7 +22,10 @@ const minAckWait = time.Second
 // and leaves the wait for their syncs to finish: so the requests that a connection
 // sends ahead share one. A partition's failure is that partition's error code; the
 // others still append.
-func (a *API) startProduce(_ context.Context, frame []byte, _ server.Conn) (server.Finish, error) {
+//
+// Nothing keeps pointing into frame, which is on loan: the log has written the
+// batches, and what is remembered of their producers was copied.
+func (a *API) startProduce(_ context.Context, frame []byte, _ server.Conn) (server.Request, error) {
 	h, body, err := wire.ParseHeader(frame)
 	if err != nil {
 		return nil, err
@@ -34,15 +37,23 @@ func (a *API) startProduce(_ context.Context, frame []byte, _ server.Conn) (serv
 	p := newProducing(a, h, req)
 	p.appendAll()
 	if req.Acks != 0 {
-		return p.finish, nil
+		return p, nil
 	}
 	// Nobody reads an answer. An error is told by closing the connection, as Kafka
 	// does: the client asks for metadata, which shows what is wrong.
 	if err := p.firstError(); err != nil {
 		return nil, err
 	}
-	return func(context.Context) (server.Answer, error) { return server.Answer{}, nil }, nil
+	return unanswered{}, nil
 }
+
+// unanswered is a request that gets no answer.
+type unanswered struct{}
+
+// Ready, Finish and Abandon implement server.Request.
+func (unanswered) Ready() bool                                   { return true }
+func (unanswered) Finish(context.Context) (server.Answer, error) { return server.Answer{}, nil }
+func (unanswered) Abandon()                                      {}
 
 // producing is a produce request between its two phases.
 type producing struct {
@@ -83,6 +94,7 @@ func (p *producing) appendAll() {
 			maxBytes, known = found.Settings.MaxMessageBytes, true
 		}
 		for j, part := range t.Partitions {
+			t.Partitions[j].Records = nil // they are the frame's
 			if !known {
 				p.settle(i, j, result{err: fmt.Errorf("topic %.60q: %w", t.Topic, partition.ErrUnknown)})
 				continue
@@ -169,19 +181,41 @@ func (p *producing) settleOne() {
 	}
 }
 
-// finish answers when every batch is as durable as it is promised to be, or will
-// not be, or takes longer than the client waits.
-func (p *producing) finish(ctx context.Context) (server.Answer, error) {
+// Ready implements server.Request.
+func (p *producing) Ready() bool {
+	select {
+	case <-p.settled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Finish implements server.Request. It answers when every batch is as durable as
+// it is promised to be, or will not be, or takes longer than the client waits.
+func (p *producing) Finish(ctx context.Context) (server.Answer, error) {
+	if !p.Ready() {
+		if err := p.wait(ctx); err != nil {
+			return server.Answer{}, err
+		}
+	}
+	return answer(p.header, p.response()), nil
+}
+
+func (p *producing) wait(ctx context.Context) error {
 	timeout := time.NewTimer(max(time.Duration(p.req.TimeoutMillis)*time.Millisecond, minAckWait))
 	defer timeout.Stop()
 	select {
 	case <-p.settled:
 	case <-timeout.C:
 	case <-ctx.Done():
-		return server.Answer{}, ctx.Err()
+		return ctx.Err()
 	}
-	return answer(p.header, p.response()), nil
+	return nil
 }
+
+// Abandon implements server.Request. Batches may still be settled after it.
+func (p *producing) Abandon() {}
 
 func (p *producing) response() *kmsg.ProduceResponse {
 	p.mu.Lock()

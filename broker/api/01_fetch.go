@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/headwater/headwater/broker/buffer"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/topic"
@@ -21,34 +22,32 @@ const maxWait = time.Minute
 // time a slow reader would stop the others.
 const fetchShare = 4
 
-// startFetch leaves all to finish: what a fetch reads, nothing later depends on.
-func (a *API) startFetch(_ context.Context, frame []byte, c server.Conn) (server.Finish, error) {
+// startFetch leaves all to the request: what a fetch reads, nothing later depends
+// on.
+func (a *API) startFetch(_ context.Context, frame []byte, c server.Conn) (server.Request, error) {
 	h, req, err := decode[*kmsg.FetchRequest](frame)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (server.Answer, error) {
-		f := newFetching(a, req)
-		if err := f.collect(ctx, c.Leaving()); err != nil {
-			f.giveBack(0)
-			return server.Answer{}, err
-		}
-		return server.Answer{Pieces: f.resp.Frames(h.CorrelationID), Release: func() { f.giveBack(0) }}, nil
-	}, nil
+	return &fetching{api: a, correlationID: h.CorrelationID, req: req, leaving: c.Leaving()}, nil
 }
 
 // fetching is a fetch request while it gathers records. Sessions are not kept:
 // every answer is for a request that names all its partitions (KIP-227 allows it).
 type fetching struct {
-	api      *API
-	req      *kmsg.FetchRequest
-	resp     *wire.FetchResponse
-	parts    []fetchPart // those without an error so far
-	failed   bool        // a partition, or the request, has an error: answer at once
-	full     bool        // a partition has more than the limits let in: waiting cannot help
-	maxBytes int64       // of all records together, except for a first batch
-	size     int64       // of the records gathered
-	held     int64       // of the budget; size, except while reading
+	api           *API
+	correlationID int32
+	req           *kmsg.FetchRequest
+	leaving       <-chan struct{}
+	resp          *wire.FetchResponse // nil before the first look
+	parts         []fetchPart         // those without an error so far
+	ready         bool                // the answer is complete
+	failed        bool                // a partition, or the request, has an error: answer at once
+	full          bool                // a partition has more than the limits let in: waiting cannot help
+	maxBytes      int64               // of all records together, except for a first batch
+	size          int64               // of the records gathered
+	held          int64               // of the budget; size, except while reading
+	buffers       []buffer.Buffer     // that hold the records
 }
 
 // fetchPart is a partition that records are read from.
@@ -60,12 +59,53 @@ type fetchPart struct {
 	maxBatch int64 // the topic's max.message.bytes
 }
 
-func newFetching(a *API, req *kmsg.FetchRequest) *fetching {
-	f := &fetching{api: a, req: req, resp: &wire.FetchResponse{Version: req.Version}}
+// Ready implements server.Request: it reads what is there.
+func (f *fetching) Ready() bool {
+	if f.resp == nil {
+		f.begin()
+	}
+	f.ready = f.round(noWait) && f.enough()
+	return f.ready
+}
+
+// noWait is a context that is done.
+var noWait = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Finish implements server.Request.
+func (f *fetching) Finish(ctx context.Context) (server.Answer, error) {
+	if f.resp == nil {
+		f.begin()
+	}
+	if !f.ready {
+		if err := f.collect(ctx); err != nil {
+			f.Abandon()
+			return server.Answer{}, err
+		}
+	}
+	return server.Answer{Pieces: f.resp.Frames(f.correlationID), Release: f.Abandon}, nil
+}
+
+// Abandon implements server.Request: it lets go of the records.
+func (f *fetching) Abandon() {
+	for i := range f.buffers {
+		f.buffers[i].Release()
+	}
+	f.buffers = nil
+	f.giveBack(0)
+}
+
+// begin finds the partitions that are asked for.
+func (f *fetching) begin() {
+	a, req := f.api, f.req
+	f.resp = &wire.FetchResponse{Version: req.Version}
 	f.maxBytes = min(int64(max(req.MaxBytes, 0)), a.cfg.FetchBytes/fetchShare)
 	if req.SessionID != 0 {
 		f.resp.Code, f.failed = wire.FetchSessionIDNotFound, true
-		return f
+		return
 	}
 	snapshot := a.cluster.Snapshot()
 	f.resp.Topics = make([]wire.FetchedTopic, len(req.Topics))
@@ -87,7 +127,6 @@ func newFetching(a *API, req *kmsg.FetchRequest) *fetching {
 			f.resolve(name, maxBatch, &t.Partitions[j], &f.resp.Topics[i].Partitions[j], err)
 		}
 	}
-	return f
 }
 
 // resolve finds the partition that p asks for. err, if set, stands for it.
@@ -110,7 +149,7 @@ func (f *fetching) resolve(name string, maxBatch int64, p *kmsg.FetchRequestTopi
 // collect gathers records until there are as many as the client asks for, a
 // partition fails, or the client has waited long enough. Only an error for which
 // nobody is left to be answered is returned.
-func (f *fetching) collect(ctx context.Context, leaving <-chan struct{}) error {
+func (f *fetching) collect(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, min(time.Duration(max(f.req.MaxWaitMillis, 0))*time.Millisecond, maxWait))
 	defer cancel()
 	f.round(wait)
@@ -126,7 +165,7 @@ func (f *fetching) collect(ctx context.Context, leaving <-chan struct{}) error {
 		case <-wake:
 		case <-wait.Done():
 			return ctx.Err()
-		case <-leaving:
+		case <-f.leaving:
 			return nil
 		}
 	}
@@ -139,15 +178,20 @@ func (f *fetching) enough() bool {
 
 // round reads what is new in each partition, in the order of the request, which
 // the client turns so that none is starved (KIP-74). It reserves what it may read
-// before it reads, and then gives back what it did not need.
-func (f *fetching) round(ctx context.Context) {
-	if want := f.wanted(); want > f.held && f.reserve(ctx, want-f.held) {
-		f.held = want
-	} // else only offsets and errors are read
+// before it reads, and then gives back what it did not need. It reports whether
+// there was room for it.
+func (f *fetching) round(ctx context.Context) (room bool) {
+	room = true
+	if want := f.wanted(); want > f.held {
+		if room = f.reserve(ctx, want-f.held); room {
+			f.held = want
+		} // else only offsets and errors are read
+	}
 	for i := range f.parts {
 		f.read(&f.parts[i])
 	}
 	f.giveBack(f.size)
+	return room
 }
 
 // reserve takes n bytes of the budget, and waits for them until ctx is done. A
@@ -181,16 +225,18 @@ func (f *fetching) read(p *fetchPart) {
 	limit := max(min(p.left, f.maxBytes-f.size, f.held-f.size), 0)
 	first := f.size == 0 && f.held > 0
 	got, err := p.from.Read(p.next, int(limit), first)
+	records := got.Records.Bytes
 	p.out.HighWatermark, p.out.LogStartOffset = got.HighWatermark, got.LogStartOffset
 	if err != nil {
 		p.out.Code, f.failed = f.api.code(err), true
 		return
 	}
-	if len(got.Records) > 0 {
-		p.out.Records = append(p.out.Records, got.Records)
-		p.left -= int64(len(got.Records))
-		f.size += int64(len(got.Records))
-		p.next = nextOffset(got.Records, p.next)
+	if len(records) > 0 {
+		f.buffers = append(f.buffers, got.Records)
+		p.out.Records = append(p.out.Records, records)
+		p.left -= int64(len(records))
+		f.size += int64(len(records))
+		p.next = nextOffset(records, p.next)
 	}
 	f.full = f.full || f.size > 0 && (p.next < got.HighWatermark || f.size >= f.maxBytes)
 }

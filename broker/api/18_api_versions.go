@@ -34,7 +34,7 @@ func announcedMin(e entry) int16 {
 // startUnknownAPIVersions answers an ApiVersions request of a version that is not
 // spoken, so nothing of it is read but the header's fixed part: in version 0, which
 // every client reads, with the list, from which it takes a version to ask again.
-func (a *API) startUnknownAPIVersions(ctx context.Context, frame []byte, _ server.Conn) (server.Finish, error) {
+func (a *API) startUnknownAPIVersions(ctx context.Context, frame []byte, _ server.Conn) (server.Request, error) {
 	h, err := wire.Peek(frame)
 	if err != nil {
 		return nil, err
@@ -42,5 +42,5 @@ func (a *API) startUnknownAPIVersions(ctx context.Context, frame []byte, _ serve
 	h.Version = 0
 	resp := a.apiVersions(ctx, nil).(*kmsg.ApiVersionsResponse)
 	resp.ErrorCode = int16(wire.UnsupportedVersion)
-	return func(context.Context) (server.Answer, error) { return answer(h, resp), nil }, nil
+	return server.FinishFunc(func(context.Context) (server.Answer, error) { return answer(h, resp), nil }), nil
 }

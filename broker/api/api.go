@@ -119,7 +119,7 @@ func (a *API) Terms(key, version int16) (server.Terms, error) {
 }
 
 // Start implements server.Handler.
-func (a *API) Start(ctx context.Context, frame []byte, c server.Conn) (server.Finish, error) {
+func (a *API) Start(ctx context.Context, frame []byte, c server.Conn) (server.Request, error) {
 	h, err := wire.Peek(frame)
 	if err != nil {
 		return nil, err

@@ -117,10 +117,10 @@ func (p *memPartition) Read(fromOffset int64, maxBytes int, atLeastOne bool) (pa
 		if b.NextOffset() <= fromOffset || b.NextOffset() > p.durable {
 			continue
 		}
-		if len(f.Records)+len(b) > maxBytes && (!atLeastOne || len(f.Records) > 0) {
+		if len(f.Records.Bytes)+len(b) > maxBytes && (!atLeastOne || len(f.Records.Bytes) > 0) {
 			break
 		}
-		f.Records = append(f.Records, b...)
+		f.Records.Bytes = append(f.Records.Bytes, b...)
 	}
 	return f, nil
 }

@@ -17,7 +17,7 @@ type entry struct {
 }
 
 // startFunc is server.Handler's Start for one API.
-type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (server.Finish, error)
+type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (server.Request, error)
 
 // table is every API that headwater speaks, by key. What stands here is what
 // ApiVersions announces, what dispatch accepts and what a reader can look up.
@@ -39,14 +39,14 @@ var table = []entry{
 // on fits a method that takes its own request type to the table. Such a request is
 // handled when every earlier one of its connection is answered.
 func on[R kmsg.Request](method func(*API, context.Context, R) kmsg.Response) startFunc {
-	return func(a *API, _ context.Context, frame []byte, _ server.Conn) (server.Finish, error) {
+	return func(a *API, _ context.Context, frame []byte, _ server.Conn) (server.Request, error) {
 		h, req, err := decode[R](frame)
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) (server.Answer, error) {
+		return server.FinishFunc(func(ctx context.Context) (server.Answer, error) {
 			return answer(h, method(a, ctx, req)), nil
-		}, nil
+		}), nil
 	}
 }
 

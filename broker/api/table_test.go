@@ -100,11 +100,11 @@ func FuzzRequests(f *testing.F) {
 		frame := format.AppendRequest(nil, req, 5)[4:]
 		frame = append(frame[:len(frame)-len(req.AppendTo(nil))], body...)
 
-		finish, err := b.api.Start(t.Context(), frame, leaving{})
+		started, err := b.api.Start(t.Context(), frame, leaving{})
 		if err != nil {
 			return
 		}
-		got, err := finish(t.Context())
+		got, err := started.Finish(t.Context())
 		if err != nil {
 			t.Fatalf("finish: %v", err)
 		}

@@ -266,20 +266,31 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// Under OS the durable end moves within the append; no one syncs.
+// Under OS the durable end moves within the append, which wakes nobody; no one
+// syncs. Those who are told learn it with the next tick, a burst at once.
 func TestPolicyOS(t *testing.T) {
-	d := start(t, disk.NewCrash(0), Options{Policy: OS})
-	l := d.mustOpen(t, "t-0", keepAll)
-	l.mustAppend(t, newBatch(2, 0, 10, 'a'))
-	if l.DurableEnd() != 2 {
-		t.Errorf("durable to %d, want 2", l.DurableEnd())
-	}
-	if err := l.await(2); err != nil {
-		t.Fatal(err)
-	}
-	if got := testutil.ToFloat64(d.metrics.syncs); got != 0 {
-		t.Errorf("%v syncs, want none", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, disk.NewCrash(0), Options{Policy: OS, Interval: time.Second})
+		l := d.mustOpen(t, "t-0", keepAll)
+		for range 5 {
+			end := l.mustAppend(t, newBatch(2, 0, 10, 'a')) + 2
+			if l.DurableEnd() != end {
+				t.Errorf("durable to %d, want %d", l.DurableEnd(), end)
+			}
+			synctest.Wait()
+		}
+		if durable, calls, _ := l.told(); calls != 0 {
+			t.Errorf("told %d at the append", durable)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if durable, calls, err := l.told(); durable != 10 || calls != 1 || err != nil {
+			t.Errorf("told %d in %d calls after a tick, %v; want 10 in one", durable, calls, err)
+		}
+		if got := testutil.ToFloat64(d.metrics.syncs); got != 0 {
+			t.Errorf("%v syncs, want none", got)
+		}
+	})
 }
 
 // When Run ends, whatever was appended has been answered, however many append.

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ type committer struct {
 	mu    sync.Mutex // guards all below, and every log's pending and urgent
 	some  sync.Cond  // ready has got longer, or ended is set
 	ready []*Log     // first come, first synced
-	later []*Log     // for the next tick of Interval
+	later []*Log     // for the next tick
 	ended bool       // workers end once nothing is ready
 }
 
@@ -62,7 +63,7 @@ func (c *committer) dirty(l *Log, urgent bool) {
 			c.push(l) // its place in later comes to nothing
 		}
 	case clean:
-		if c.policy == Interval && !urgent && !c.ended {
+		if c.policy != Sync && !urgent && !c.ended {
 			l.pending = waiting
 			c.later = append(c.later, l)
 		} else {
@@ -180,8 +181,11 @@ func (l *Log) awaitAppend() {
 	defer l.appendMu.Unlock()
 }
 
+// tickUntil ticks under Interval, for the syncs. Under OS nothing is to be synced,
+// and who appends knows that it is durable: so that it is told need not wake a
+// worker for each append.
 func (d *Dir) tickUntil(ctx context.Context) {
-	if d.committer.policy != Interval {
+	if d.committer.policy == Sync {
 		<-ctx.Done()
 		return
 	}
@@ -201,6 +205,7 @@ func (d *Dir) tickUntil(ctx context.Context) {
 // worker has l.
 func (l *Log) commit() {
 	if l.committer.policy != OS {
+		runtime.Gosched() // who can append at once shares this sync
 		l.syncAppended()
 	}
 	l.tell()

@@ -115,10 +115,15 @@ func (w *watched) told() (durable int64, calls int, err error) {
 	return w.durable, w.calls, w.err
 }
 
-// await waits until all before end is durable, or the log has failed.
+// await waits until all before end is durable, or the log has failed. Under OS the
+// append has made it so, and is told to others later.
 func (w *watched) await(end int64) error {
 	for {
-		if durable, _, err := w.told(); err != nil || durable >= end {
+		durable, _, err := w.told()
+		if w.committer.policy == OS {
+			durable = w.DurableEnd()
+		}
+		if err != nil || durable >= end {
 			return err
 		}
 		<-w.changed

@@ -69,7 +69,8 @@ type Log struct {
 // Notify sets the function that is called when the durable end moves, and once
 // with the reason when the log fails or is deleted. It must be set before the
 // first Append. Under every policy the calls come from Dir.Run's goroutines, in
-// order, one at a time for a log, and with no lock held.
+// order, one at a time for a log, and with no lock held. Under OS they may come a
+// tick later: who appends looks at DurableEnd.
 func (l *Log) Notify(fn func(durableEnd int64, err error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 
+	"github.com/headwater/headwater/broker/buffer"
 	"github.com/headwater/headwater/broker/record"
 )
 
@@ -23,16 +23,27 @@ const readAttempts = 16
 // nothing between fromOffset and endOffset, and ErrOffsetOutOfRange when
 // fromOffset is before the log's start or after its end.
 func (l *Log) Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (batches []byte, err error) {
+	var out buffer.Buffer // never released
+	if err := l.ReadInto(&out, fromOffset, endOffset, maxBytes, atLeastOne); err != nil {
+		return nil, err
+	}
+	return out.Bytes, nil
+}
+
+// ReadInto is Read into out, which must be empty. The caller releases it.
+func (l *Log) ReadInto(out *buffer.Buffer, fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (err error) {
 	for range readAttempts {
-		batches, err = l.read(fromOffset, endOffset, max(maxBytes, 0), atLeastOne)
+		out.Bytes = out.Bytes[:0]
+		err = l.read(out, fromOffset, endOffset, max(maxBytes, 0), atLeastOne)
 		if !l.again(err) {
 			break
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: read from offset %d: %w", l.name, fromOffset, err)
+		out.Bytes = out.Bytes[:0]
+		return fmt.Errorf("%s: read from offset %d: %w", l.name, fromOffset, err)
 	}
-	return batches, nil
+	return nil
 }
 
 // again reports whether a read that ended with err is to start over: its segment
@@ -46,29 +57,28 @@ func (l *Log) again(err error) bool {
 	return removed(err)
 }
 
-func (l *Log) read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) ([]byte, error) {
+func (l *Log) read(out *buffer.Buffer, fromOffset, endOffset int64, maxBytes int, atLeastOne bool) error {
 	v, logEnd, err := l.snapshot()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if start := l.startOf(v); fromOffset < start || fromOffset > logEnd {
-		return nil, fmt.Errorf("%w: the log is %d to %d", ErrOffsetOutOfRange, start, logEnd)
+		return fmt.Errorf("%w: the log is %d to %d", ErrOffsetOutOfRange, start, logEnd)
 	}
 	if endOffset = min(endOffset, logEnd); fromOffset >= endOffset {
-		return nil, nil
+		return nil
 	}
-	var out []byte
 	for i := v.find(fromOffset); i < len(v.segments); i++ {
 		s, want := v.segments[i], wanted{max(fromOffset, v.segments[i].baseOffset), endOffset, maxBytes, atLeastOne}
-		more, err := l.readSegment(s, v.endOf(i), &out, want)
-		if err != nil && len(out) == 0 {
-			return nil, err
+		more, err := l.readSegment(s, v.endOf(i), out, want)
+		if err != nil && len(out.Bytes) == 0 {
+			return err
 		}
 		if err != nil || !more {
 			break // what came before a failure is good; the next read will meet it first
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // snapshot returns the segments, and an end offset that they reach: a roll, and
@@ -101,7 +111,7 @@ func (w wanted) room(have int, size int64) int64 {
 
 // readSegment appends to out what Read wants of one segment, which must end at
 // limit. more is set when the next segment may have more of it.
-func (l *Log) readSegment(s *segment, limit int64, out *[]byte, want wanted) (more bool, err error) {
+func (l *Log) readSegment(s *segment, limit int64, out *buffer.Buffer, want wanted) (more bool, err error) {
 	file, err := l.files.acquire(s, logExt)
 	if err != nil {
 		return false, err
@@ -119,21 +129,22 @@ func (l *Log) readSegment(s *segment, limit int64, out *[]byte, want wanted) (mo
 		l.reportEnd(first.nextOffset, limit)
 		return true, nil
 	}
-	room := want.room(len(*out), first.size)
+	room := want.room(len(out.Bytes), first.size)
 	if first.nextOffset > want.endOffset { // unless it only says so
 		return false, damage(s, newScanWindow(file, segmentBytes).checksum(at, first.size))
 	}
 	if first.size > room {
 		return false, nil
 	}
-	start, n := len(*out), int(min(room, segmentBytes-at))
-	grown := slices.Grow(*out, n)[:start+n]
+	start, n := len(out.Bytes), int(min(room, segmentBytes-at))
+	out.Grow(n)
+	grown := out.Bytes[:start+n]
 	if m, err := file.ReadAt(grown[start:], at); m < n {
 		return false, damage(s, fmt.Errorf("at byte %d: %w", at, noEOF(err)))
 	}
 	c := chain{nextOffset: first.baseOffset, limit: limit, endOffset: want.endOffset, last: at+int64(n) == segmentBytes}
 	good, err := c.check(grown[start:])
-	*out = grown[:start+good]
+	out.Bytes = grown[:start+good]
 	if more = err == nil && at+int64(good) == segmentBytes; more {
 		l.reportEnd(c.nextOffset, limit)
 	}
@@ -153,7 +164,7 @@ func (l *Log) reportEnd(nextOffset, limit int64) {
 
 // readAround is readSegment for a segment with damage in it that could not be
 // repaired: it surveys, and takes one batch.
-func (l *Log) readAround(s *segment, limit int64, file io.ReaderAt, out *[]byte, want wanted) (more bool, err error) {
+func (l *Log) readAround(s *segment, limit int64, file io.ReaderAt, out *buffer.Buffer, want wanted) (more bool, err error) {
 	at, first := int64(0), place{}
 	b := bounds{size: s.size.Load(), baseOffset: s.baseOffset, endOffset: limit}
 	f, err := b.survey(file, 0, s.baseOffset, func(h record.Batch, pos, size int64) error {
@@ -170,17 +181,19 @@ func (l *Log) readAround(s *segment, limit int64, file io.ReaderAt, out *[]byte,
 		l.reportGaps(f, b)
 		return true, nil
 	}
-	if first.size > want.room(len(*out), first.size) || first.nextOffset > want.endOffset {
+	if first.size > want.room(len(out.Bytes), first.size) || first.nextOffset > want.endOffset {
 		return false, nil
 	}
-	batch := make(record.Batch, first.size)
+	start := len(out.Bytes)
+	out.Grow(int(first.size))
+	batch := record.Batch(out.Bytes[start:][:first.size])
 	if n, err := file.ReadAt(batch, at); n < len(batch) {
 		return false, fmt.Errorf("segment %d at byte %d: %w", s.baseOffset, at, noEOF(err))
 	}
 	if err := batch.Check(); err != nil {
 		return false, err
 	}
-	*out = append(*out, batch...)
+	out.Bytes = out.Bytes[:start+len(batch)]
 	return false, nil
 }
 

@@ -183,12 +183,13 @@ func values(t *testing.T, p *Partition) map[string]string {
 	start, end := p.Offsets()
 	for at := start; at < end; {
 		f, err := p.Read(at, 1<<20, true)
-		if err != nil || len(f.Records) == 0 {
-			t.Fatalf("read from %d: %d bytes, %v", at, len(f.Records), err)
+		rest := f.Records.Bytes
+		if err != nil || len(rest) == 0 {
+			t.Fatalf("read from %d: %d bytes, %v", at, len(rest), err)
 		}
-		for len(f.Records) > 0 {
+		for len(rest) > 0 {
 			var b record.Batch
-			if b, f.Records, err = record.Next(f.Records); err == nil && b.Count() > 0 {
+			if b, rest, err = record.Next(rest); err == nil && b.Count() > 0 {
 				err = codec.Records(b, 1<<20, func(r record.Record) bool {
 					all[string(r.Key)] = string(r.Value)
 					return true
@@ -215,8 +216,8 @@ func TestOffsetForTimeAfterCompaction(t *testing.T) {
 	cleaner := commitlog.NewCleaner(l.dir, commitlog.CleanerOptions{BufferBytes: 1 << 20, MaxBatchBytes: 1 << 20, Decompress: codec.Decompress, Compress: codec.Compress})
 	for cleaner.CleanDirtiest(t.Context(), l.compactable()) {
 	}
-	if f, err := l.p.Read(0, 1, true); err != nil || record.Batch(f.Records).Count() != 0 {
-		t.Fatalf("the log begins with %d records, %v; want the producer's last batch, empty", record.Batch(f.Records).Count(), err)
+	if f, err := l.p.Read(0, 1, true); err != nil || record.Batch(f.Records.Bytes).Count() != 0 {
+		t.Fatalf("the log begins with %d records, %v; want the producer's last batch, empty", record.Batch(f.Records.Bytes).Count(), err)
 	}
 	offset, at, found, err := l.p.OffsetForTime(1)
 	if err != nil || !found || offset != 4 || at != 1 {

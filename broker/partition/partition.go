@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/headwater/headwater/broker/buffer"
 	"github.com/headwater/headwater/broker/codec"
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/record"
@@ -265,9 +266,9 @@ func (p *Partition) Size() int64 { return p.log.Size() }
 
 // Fetched is what Read found. The offsets are set also beside an error.
 type Fetched struct {
-	Records        []byte // whole batches, none when there is nothing new
-	LogStartOffset int64  // inclusive
-	HighWatermark  int64  // exclusive
+	Records        buffer.Buffer // whole batches, none when there is nothing new; the caller releases it
+	LogStartOffset int64         // inclusive
+	HighWatermark  int64         // exclusive
 }
 
 // Read returns batches from the one that holds fromOffset up to the high
@@ -287,8 +288,8 @@ func (p *Partition) Read(fromOffset int64, maxBytes int, atLeastOne bool) (Fetch
 	if fromOffset >= f.HighWatermark {
 		return f, nil
 	}
-	var err error
-	if f.Records, err = p.log.Read(fromOffset, f.HighWatermark, maxBytes, atLeastOne); err != nil {
+	if err := p.log.ReadInto(&f.Records, fromOffset, f.HighWatermark, maxBytes, atLeastOne); err != nil {
+		f.Records.Release()
 		return f, fmt.Errorf("%s: %w", p.name, err)
 	}
 	return f, nil

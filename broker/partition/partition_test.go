@@ -117,8 +117,8 @@ func TestSyncBeforeAck(t *testing.T) {
 		p.Await(appendTo(t, p, batch(3, 0)), func(err error) { acked <- err })
 
 		synctest.Wait()
-		if f, err := p.Read(0, 1<<20, true); err != nil || len(f.Records) != 0 || f.HighWatermark != 0 {
-			t.Errorf("before the sync: %d bytes up to %d, %v; want none up to 0", len(f.Records), f.HighWatermark, err)
+		if f, err := p.Read(0, 1<<20, true); err != nil || len(f.Records.Bytes) != 0 || f.HighWatermark != 0 {
+			t.Errorf("before the sync: %d bytes up to %d, %v; want none up to 0", len(f.Records.Bytes), f.HighWatermark, err)
 		}
 		if len(acked) != 0 || len(wake) != 0 {
 			t.Errorf("before the sync: %d acks, %d wakes, want none", len(acked), len(wake))
@@ -135,7 +135,7 @@ func TestSyncBeforeAck(t *testing.T) {
 		if err != nil || f.HighWatermark != 3 {
 			t.Fatalf("after the sync: up to %d, %v; want 3", f.HighWatermark, err)
 		}
-		got, _, err := record.Next(f.Records)
+		got, _, err := record.Next(f.Records.Bytes)
 		if err != nil || got.BaseOffset() != 0 || got.Count() != 3 || got.LeaderEpoch() != 4 {
 			t.Errorf("read back %v, %v", got, err)
 		}
@@ -186,7 +186,7 @@ func TestReadEndsAtHighWatermark(t *testing.T) {
 		if err != nil || f.HighWatermark != 3 {
 			t.Fatalf("up to %d, %v; want 3", f.HighWatermark, err)
 		}
-		first, rest, err := record.Next(f.Records)
+		first, rest, err := record.Next(f.Records.Bytes)
 		if err != nil || first.Count() != 3 || len(rest) != 0 {
 			t.Errorf("read %d records and %d bytes behind them, %v; want 3 and none", first.Count(), len(rest), err)
 		}
@@ -257,8 +257,8 @@ func TestOS(t *testing.T) {
 		p := openBox(t, commitlog.OS).partition(t)
 		acked := false
 		p.Await(appendTo(t, p, batch(1, 0)), func(error) { acked = true })
-		if f, err := p.Read(0, 1<<20, true); !acked || f.HighWatermark != 1 || len(f.Records) == 0 || err != nil {
-			t.Errorf("acknowledged %v, %d bytes readable up to %d, %v", acked, len(f.Records), f.HighWatermark, err)
+		if f, err := p.Read(0, 1<<20, true); !acked || f.HighWatermark != 1 || len(f.Records.Bytes) == 0 || err != nil {
+			t.Errorf("acknowledged %v, %d bytes readable up to %d, %v", acked, len(f.Records.Bytes), f.HighWatermark, err)
 		}
 	})
 }

@@ -262,10 +262,10 @@ func checkOnce(t *testing.T, l *life, end int32, what string) {
 	want := int32(0)
 	for at := int64(0); at < l.p.log.EndOffset(); {
 		f, err := l.p.Read(at, 1<<20, true)
-		if err != nil || len(f.Records) == 0 {
-			t.Fatalf("%s: read at %d: %d bytes, %v", what, at, len(f.Records), err)
+		if err != nil || len(f.Records.Bytes) == 0 {
+			t.Fatalf("%s: read at %d: %d bytes, %v", what, at, len(f.Records.Bytes), err)
 		}
-		for rest := f.Records; len(rest) > 0; {
+		for rest := f.Records.Bytes; len(rest) > 0; {
 			var b record.Batch
 			if b, rest, err = record.Next(rest); err != nil {
 				t.Fatal(err)

@@ -4,31 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/broker/buffer"
 	"github.com/headwater/headwater/broker/wire"
 )
 
-const (
-	// queueLen is how many started requests of a connection may wait for their
-	// turn to finish.
-	queueLen = 64
-
-	// freeBytes is the length up to which a frame weighs on no budget. A
-	// connection has one such frame at a time.
-	freeBytes = 4 << 10
-
-	// minRate is the slowest that a frame may come in, in bytes a second, beyond
-	// the stall timeout: a radio link's large frame needs longer than a small one.
-	minRate = 64 << 10
-
-	// writeStep is how much of an answer must be taken within the stall timeout.
-	writeStep = 256 << 10
-)
+// queueLen is how many started requests of a connection may wait for their turn
+// to finish.
+const queueLen = 64
 
 // Why a connection was closed by this side; the names are in the metrics.
 var (
@@ -44,20 +32,27 @@ type conn struct {
 	srv     *Server
 	nc      net.Conn
 	leaving context.Context // done when no more requests are read
-	started chan started    // in order of arrival; closed by the reader
-	pending atomic.Int32    // requests that were started and are not answered
-	head    [wire.PrefixLen]byte
+	started chan *started   // in order of arrival; closed by the reader
+	pending atomic.Int32    // requests that the writer has, or will get
+
+	// The reader's own:
+	in      incoming
+	direct  outgoing // answers that no request before them has to wait for
+	counted string   // the name of the last request
+	count   prometheus.Counter
 }
 
-// started is a request between its two phases.
+// started is a request that the writer finishes.
 type started struct {
-	finish   Finish
-	answered chan struct{} // closed when it is
-	release  func()        // gives its frame's bytes back to the budget
+	Request
+	weight   weight        // of its frame on the budget
+	answered chan struct{} // closed when it is; nil when nobody waits for that
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{srv: s, nc: nc, started: make(chan started, queueLen)}
+	c := &conn{srv: s, nc: nc, started: make(chan *started, queueLen)}
+	c.in.conn, c.direct.conn = c, c
+	return c
 }
 
 // RemoteAddr, LocalAddr and Leaving implement Conn.
@@ -80,7 +75,7 @@ func (c *conn) serve(stopping, broken context.Context) {
 	go func() {
 		defer close(c.started)
 		defer leave()
-		readErr <- c.read(ctx)
+		readErr <- c.readAll(ctx)
 	}()
 	writeErr := c.write(ctx, cut)
 	err := <-readErr // serve has waited for the reader from here on
@@ -92,12 +87,22 @@ func (c *conn) serve(stopping, broken context.Context) {
 	c.srv.closed(c, err)
 }
 
+// readAll reads until there is no more to read, and leaves nothing unsent.
+func (c *conn) readAll(ctx context.Context) error {
+	defer c.in.release()
+	err := c.read(ctx)
+	if sendErr := c.direct.flush(); sendErr != nil && errors.Is(err, errGone) {
+		err = sendErr
+	}
+	return err
+}
+
 // read starts requests until the client sends no more, breaks a rule, or shall be
 // kept waiting no longer.
 func (c *conn) read(ctx context.Context) error {
 	var before <-chan struct{} // closed when the last request is answered; nil when the next need not wait for it
 	for {
-		prefix, err := c.readPrefix() // even before the wait: it tells when the client goes away
+		prefix, err := c.in.prefix() // even before the wait: it tells when the client goes away
 		if err != nil {
 			return err
 		}
@@ -121,143 +126,116 @@ func (c *conn) read(ctx context.Context) error {
 	}
 }
 
-// readPrefix waits for the next frame's first bytes.
-func (c *conn) readPrefix() (wire.Prefix, error) {
-	n := 0
-	for n == 0 {
-		if err := c.allow(c.srv.cfg.IdleTimeout); err != nil {
-			return wire.Prefix{}, err
-		}
-		var err error
-		n, err = c.nc.Read(c.head[:])
-		switch {
-		case n > 0 || err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving.Err() == nil:
-			if c.pending.Load() == 0 {
-				return wire.Prefix{}, errIdle
-			}
-		default:
-			return wire.Prefix{}, fmt.Errorf("%w: %w", errGone, err)
-		}
-	}
-	if err := c.fill(c.head[n:]); err != nil {
-		return wire.Prefix{}, err
-	}
-	return wire.ParsePrefix(c.head)
-}
-
-// start reads the rest of a frame, as soon as there is room for it, starts the
-// request in it and hands it to the writer. Unless the next may be started beside
-// it, it returns a channel that is closed when it is answered.
+// start reads the rest of a frame, as soon as there is room for it, and starts the
+// request in it. If nothing has to be waited for, it is answered at once; else it
+// is the writer's. Unless the next may be started beside it, start then returns a
+// channel that is closed when it is answered.
 func (c *conn) start(ctx context.Context, prefix wire.Prefix, terms Terms) (answered <-chan struct{}, err error) {
-	release, err := c.srv.reserve(c.leaving, int64(prefix.Length), terms.Pipelined)
+	weight, err := c.reserve(int64(prefix.Length), terms.Pipelined)
 	if err != nil {
-		return nil, errGone
-	}
-	frame := prefix.Body(c.head)
-	if err := c.fill(frame[wire.Filled:]); err != nil {
-		release()
 		return nil, err
 	}
-	c.srv.metrics.requests.WithLabelValues(terms.Name).Inc()
-	finish, err := c.srv.handler.Start(ctx, frame, c)
+	req, err := c.begin(ctx, prefix, terms)
 	if err != nil {
-		release()
+		weight.release()
 		return nil, err
 	}
-	r := started{finish: finish, release: release, answered: make(chan struct{})}
+	if c.pending.Load() == 0 && req.Ready() { // the writer has sent all that it had
+		return nil, c.direct.finish(ctx, req, weight)
+	}
+	if err := c.direct.flush(); err != nil {
+		req.Abandon()
+		weight.release()
+		return nil, err
+	}
+	r := &started{Request: req, weight: weight}
+	if !terms.Pipelined {
+		r.answered = make(chan struct{})
+	}
 	c.pending.Add(1)
 	select {
 	case c.started <- r: // also while leaving: what was started is finished
+		return r.answered, nil
 	case <-ctx.Done():
-		release()
+		req.Abandon()
+		weight.release()
 		return nil, errGone
 	}
+}
+
+// begin reads the rest of a frame and has the handler start the request.
+func (c *conn) begin(ctx context.Context, prefix wire.Prefix, terms Terms) (Request, error) {
+	var frame []byte
 	if terms.Pipelined {
-		return nil, nil
+		lent := buffer.Get(int(prefix.Length))
+		defer lent.Release()
+		frame = lent.Bytes
+	} else {
+		frame = make([]byte, prefix.Length)
 	}
-	return r.answered, nil
+	prefix.Begin(frame, c.in.head)
+	if err := c.in.fill(frame[wire.Filled:]); err != nil {
+		return nil, err
+	}
+	if terms.Name != c.counted {
+		c.counted, c.count = terms.Name, c.srv.metrics.requests.WithLabelValues(terms.Name)
+	}
+	c.count.Inc()
+	return c.srv.handler.Start(ctx, frame, c)
 }
 
-// fill reads the whole of b, which belongs to a frame that has begun.
-func (c *conn) fill(b []byte) error {
-	if err := c.allow(c.srv.cfg.StallTimeout + time.Duration(len(b))*time.Second/minRate); err != nil {
-		return err
+// reserve waits until a frame of size bytes may be read. Before it waits, it sends
+// what is answered.
+func (c *conn) reserve(size int64, pipelined bool) (weight, error) {
+	w := c.srv.weigh(size, pipelined)
+	if w.tryAcquire() {
+		return w, nil
 	}
-	_, err := io.ReadFull(c.nc, b)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving.Err() == nil:
-		return errStalled
+	if err := c.direct.flush(); err != nil {
+		return weight{}, err
 	}
-	return fmt.Errorf("%w: %w", errGone, err)
+	if err := w.acquire(c.leaving); err != nil {
+		return weight{}, errGone
+	}
+	return w, nil
 }
 
-// allow gives the next reads until d from now. A connection that is being left
-// has a deadline already, which must stay.
-func (c *conn) allow(d time.Duration) error {
-	c.nc.SetReadDeadline(time.Now().Add(d))
-	if c.leaving.Err() != nil {
-		return errGone
-	}
-	return nil
-}
-
-// write finishes requests in the order in which they were started, until there
-// are no more. After a failure it cuts the connection off and only cleans up.
+// write finishes the requests that the reader leaves to it, in their order, until
+// there are no more. After a failure it cuts the connection off and only cleans
+// up.
 func (c *conn) write(ctx context.Context, cut func()) (failed error) {
-	for r := range c.started {
-		if failed == nil {
-			if failed = c.answer(ctx, r); failed != nil {
-				cut()
-			}
+	out := outgoing{conn: c}
+	for {
+		r, err := c.next(&out)
+		if failed == nil && err != nil {
+			failed = err
+			cut()
 		}
-		r.release()
-		c.pending.Add(-1)
-		close(r.answered)
-	}
-	return failed
-}
-
-func (c *conn) answer(ctx context.Context, r started) error {
-	answer, err := r.finish(ctx)
-	if answer.Release != nil {
-		defer answer.Release()
-	}
-	if err != nil {
-		return err
-	}
-	return c.send(answer.Pieces)
-}
-
-// send writes pieces, and gives each step of them the stall timeout: a slow link
-// may take long for a large answer, but not for a part of it.
-func (c *conn) send(pieces [][]byte) error {
-	for len(pieces) > 0 {
-		var step net.Buffers
-		step, pieces = split(pieces, writeStep)
-		c.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.StallTimeout))
-		_, err := step.WriteTo(c.nc)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return errStalled
-		case err != nil:
-			return fmt.Errorf("%w: %w", errGone, err)
+		case r == nil:
+			return failed
+		case failed != nil:
+			r.Abandon()
+			c.settle(finished{weight: r.weight, started: r})
+			continue
+		}
+		if failed = out.finishStarted(ctx, r); failed != nil {
+			cut()
 		}
 	}
-	return nil
 }
 
-// split returns the first size bytes of pieces and the rest.
-func split(pieces [][]byte, size int) (first net.Buffers, rest [][]byte) {
-	for i, p := range pieces {
-		if len(p) > size {
-			rest = append([][]byte{p[size:]}, pieces[i+1:]...)
-			return append(first, p[:size]), rest
+// next returns the request whose turn it is, nil when there will be none. It does
+// not let what is answered wait for one that is not.
+func (c *conn) next(out *outgoing) (*started, error) {
+	select {
+	case r := <-c.started:
+		if r != nil && r.Ready() {
+			return r, nil
 		}
-		first = append(first, p)
-		size -= len(p)
+		return r, out.flush()
+	default:
+		err := out.flush()
+		return <-c.started, err
 	}
-	return first, nil
 }

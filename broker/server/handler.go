@@ -19,16 +19,35 @@ type Handler interface {
 
 	// Start begins a request. It is called on the connection's reader, in the
 	// order of arrival, and the next frame waits for it: it does what must be done
-	// in order, and leaves all waiting to finish. frame is the request's, header
-	// and body, until the answer has been written. An error closes the connection.
-	Start(ctx context.Context, frame []byte, c Conn) (finish Finish, err error)
+	// in order, and leaves all waiting to the Request. frame is the request's, header
+	// and body; that of a pipelined request is used for another one as soon as Start
+	// has returned. An error closes the connection.
+	Start(ctx context.Context, frame []byte, c Conn) (Request, error)
 }
 
-// Finish completes a request. It is called once, on the connection's writer, when
-// every earlier request of the connection is answered; not at all when the
-// connection broke before. It must return soon once ctx is done: then nobody can
-// be answered any more. An error closes the connection.
-type Finish func(ctx context.Context) (Answer, error)
+// Request is one that was started. Its methods are called one at a time, once
+// every earlier request of the connection is finished.
+type Request interface {
+	// Ready reports whether Finish would answer without waiting. It does not wait
+	// itself, and may do what Finish then need not.
+	Ready() bool
+
+	// Finish completes the request. It must return soon once ctx is done: then
+	// nobody can be answered any more. An error closes the connection. It is called
+	// at most once.
+	Finish(ctx context.Context) (Answer, error)
+
+	// Abandon is called instead when the connection broke before.
+	Abandon()
+}
+
+// FinishFunc is a Request of which only Finish does something, and may take long.
+type FinishFunc func(ctx context.Context) (Answer, error)
+
+// Ready, Finish and Abandon implement Request.
+func (FinishFunc) Ready() bool                                  { return false }
+func (f FinishFunc) Finish(ctx context.Context) (Answer, error) { return f(ctx) }
+func (FinishFunc) Abandon()                                     {}
 
 // Answer is a response's frame in pieces, written one behind the other. Without
 // pieces there is no response. Release, if set, is called when the pieces are no
@@ -44,7 +63,7 @@ type Terms struct {
 	MaxBytes int32  // of the frame, without its length
 
 	// Pipelined requests may be started while earlier ones of the connection are
-	// unanswered, and weigh on the produce budget. After another request, the
+	// unanswered, and weigh on the produce budget. Their frames are on loan. After another request, the
 	// connection is not read on until it is answered: so a connection holds one
 	// such frame at most, and what was decoded of it.
 	Pipelined bool

@@ -6,25 +6,40 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/headwater/headwater/broker/wire"
 )
 
-// reserve waits until a frame of size bytes may be read. release gives the bytes
-// back.
-func (s *Server) reserve(ctx context.Context, size int64, pipelined bool) (release func(), err error) {
-	budget, limit := s.produceBytes, s.cfg.ProduceBytes
-	if !pipelined {
-		if size <= freeBytes {
-			return func() {}, nil
-		}
-		budget, limit = s.requestBytes, s.cfg.RequestBytes
+// freeBytes is the length up to which a frame weighs on no budget. A connection
+// has one such frame at a time.
+const freeBytes = 4 << 10
+
+// weight is what a frame takes of a budget; the zero value takes nothing.
+type weight struct {
+	budget *semaphore.Weighted
+	bytes  int64
+}
+
+// weigh returns what a frame of size bytes takes.
+func (s *Server) weigh(size int64, pipelined bool) weight {
+	switch { // a frame that is larger than the budget has it to itself
+	case pipelined:
+		return weight{s.produceBytes, min(size, s.cfg.ProduceBytes)}
+	case size > freeBytes:
+		return weight{s.requestBytes, min(size, s.cfg.RequestBytes)}
 	}
-	size = min(size, limit) // a frame that is larger than the budget has it to itself
-	if err := budget.Acquire(ctx, size); err != nil {
-		return nil, err
+	return weight{}
+}
+
+func (w weight) tryAcquire() bool { return w.budget == nil || w.budget.TryAcquire(w.bytes) }
+
+func (w weight) acquire(ctx context.Context) error { return w.budget.Acquire(ctx, w.bytes) }
+
+func (w weight) release() {
+	if w.budget != nil {
+		w.budget.Release(w.bytes)
 	}
-	return func() { budget.Release(size) }, nil
 }
 
 // closed counts why a connection ended, and logs it where that may be news.

@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,7 @@ type Server struct {
 
 	produceBytes *semaphore.Weighted
 	requestBytes *semaphore.Weighted
+	ahead        atomic.Int32 // connections that have read ahead
 }
 
 // New returns a Server that does nothing until Run. It takes ln over. reg may be

@@ -52,13 +52,14 @@ func (e *echo) Terms(key, _ int16) (Terms, error) {
 	return Terms{}, fmt.Errorf("%w: API key %d", ErrUnsupported, key)
 }
 
-func (e *echo) Start(_ context.Context, frame []byte, c Conn) (Finish, error) {
+func (e *echo) Start(_ context.Context, frame []byte, c Conn) (Request, error) {
 	h, err := wire.Peek(frame)
 	if err != nil || e.startErr != nil {
 		return nil, errors.Join(err, e.startErr)
 	}
 	e.event("start", h.CorrelationID)
-	return func(ctx context.Context) (Answer, error) { return e.finish(ctx, h.CorrelationID, frame, c) }, nil
+	frame = bytes.Clone(frame) // a pipelined one is on loan
+	return FinishFunc(func(ctx context.Context) (Answer, error) { return e.finish(ctx, h.CorrelationID, frame, c) }), nil
 }
 
 func (e *echo) finish(ctx context.Context, id int32, frame []byte, c Conn) (Answer, error) {

@@ -56,13 +56,9 @@ func ParsePrefix(b [PrefixLen]byte) (Prefix, error) {
 	return p, nil
 }
 
-// Body returns a new slice of the frame's Length bytes, of which the first
-// Filled were in b; the others are to be read. The caller has checked Length.
-func (p Prefix) Body(b [PrefixLen]byte) []byte {
-	frame := make([]byte, p.Length)
-	copy(frame, b[lengthLen:])
-	return frame
-}
+// Begin puts the bytes of b that belong to the frame at its start; those behind
+// the first Filled are to be read.
+func (p Prefix) Begin(frame []byte, b [PrefixLen]byte) { copy(frame, b[lengthLen:]) }
 
 // Filled is how many bytes of a frame came with its prefix.
 const Filled = PrefixLen - lengthLen

@@ -103,7 +103,8 @@ func FuzzFrame(f *testing.F) {
 		if err != nil || int(p.Length) > len(b)-lengthLen {
 			return
 		}
-		frame := p.Body([PrefixLen]byte(b))
+		frame := make([]byte, p.Length)
+		p.Begin(frame, [PrefixLen]byte(b))
 		copy(frame[Filled:], b[PrefixLen:])
 		if !bytes.Equal(frame, b[lengthLen:][:p.Length]) {
 			t.Fatalf("frame %x of %x", frame, b)
