@@ -21,6 +21,7 @@ type Config struct {
 	Data   Data
 	Kafka  Kafka
 	Topics topic.Settings // topics.*: what a topic has that says nothing else
+	Groups Groups
 	NATS   NATS
 	Admin  Admin
 	Memory Memory
@@ -61,6 +62,19 @@ type Kafka struct {
 
 	MaxProducerIDs       int           // kafka.maxProducerIds, of one partition
 	ProducerIDExpiration time.Duration // kafka.producerIdExpiration
+}
+
+// Groups is what consumer groups may do, and take.
+type Groups struct {
+	OffsetsPartitions     int32         // groups.offsetsPartitions, when __consumer_offsets is made
+	OffsetsRetention      time.Duration // groups.offsetsRetention
+	OffsetMetadataBytes   int           // groups.offsetMetadataBytes
+	MinSessionTimeout     time.Duration // groups.minSessionTimeout
+	MaxSessionTimeout     time.Duration // groups.maxSessionTimeout
+	InitialRebalanceDelay time.Duration // groups.initialRebalanceDelay
+	MaxMembers            int           // groups.maxMembers, of one group
+	MaxGroups             int           // groups.maxGroups
+	MaxBytes              int64         // groups.maxBytes, of all groups in memory
 }
 
 // NATS is the port that devices use.
@@ -122,6 +136,17 @@ func Default() Config {
 			ProducerIDExpiration: 24 * time.Hour,
 		},
 		Topics: topic.Defaults(),
+		Groups: Groups{
+			OffsetsPartitions:     1,
+			OffsetsRetention:      7 * 24 * time.Hour,
+			OffsetMetadataBytes:   4096,
+			MinSessionTimeout:     6 * time.Second,
+			MaxSessionTimeout:     30 * time.Minute,
+			InitialRebalanceDelay: 3 * time.Second,
+			MaxMembers:            1000,
+			MaxGroups:             1000,
+			MaxBytes:              16 << 20,
+		},
 		NATS: NATS{
 			Listen:         "127.0.0.1:4222",
 			MaxPayload:     512 << 10,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
@@ -252,8 +254,63 @@ func newBox(t testing.TB, change ...func(*Config)) *box {
 	if err := b.solo.Start(); err != nil {
 		t.Fatal(err)
 	}
+	if cfg.Groups == nil {
+		cfg.Groups = b.groups(t)
+	}
 	b.api = New(cfg, b.solo, b, b.ids, log)
 	return b
+}
+
+// groups runs a coordinator of groups over b, with short times, until the test ends.
+func (b *box) groups(t testing.TB) *group.Coordinator {
+	t.Helper()
+	cfg := group.DefaultConfig()
+	cfg.InitialDelay, cfg.MinSessionTimeout = 0, 0
+	groups := group.New(cfg, memLog{b}, group.SteadyClock(), slog.New(slog.DiscardHandler), nil)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { groups.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+	for groups.Ready("any") != nil {
+		runtime.Gosched() // nothing to load
+	}
+	return groups
+}
+
+// memLog is __consumer_offsets in memory.
+type memLog struct{ *box }
+
+func (l memLog) Partitions() int32 {
+	t, ok := l.solo.Snapshot().Topic(group.Topic)
+	if !ok {
+		return 0
+	}
+	return int32(len(t.Partitions))
+}
+
+func (l memLog) Create(ctx context.Context, partitions int32) (int32, error) {
+	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
+	return partitions, err
+}
+
+func (l memLog) Append(index int32, b record.Batch, done func(int64, error)) {
+	p := l.partition(group.Topic, index)
+	baseOffset, nextOffset, err := p.Append(b)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+}
+
+func (l memLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {
+	f, err := l.partition(group.Topic, index).Read(fromOffset, maxBytes, true)
+	return f.Records, err
+}
+
+func (l memLog) Offsets(index int32) (int64, int64, error) {
+	start, end := l.partition(group.Topic, index).Offsets()
+	return start, end, nil
 }
 
 func (b *box) create(t testing.TB, name string, partitions int32, overrides map[string]string) *cluster.Topic {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -123,6 +124,8 @@ func FuzzRequests(f *testing.F) {
 
 // leaving is a connection on which nobody is kept waiting.
 type leaving struct{ server.Conn }
+
+func (leaving) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
 func (leaving) Leaving() <-chan struct{} {
 	c := make(chan struct{})
