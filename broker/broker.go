@@ -104,7 +104,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	b = &Broker{cfg: cfg, dir: dir, partitions: partitions, cluster: solo, log: log}
-	b.groups = group.New(cfg.Groups, offsetsLog{partitions, solo}, group.SteadyClock(), log, reg)
+	b.groups = group.New(cfg.Groups, offsetsLog{partitions, solo}, func() (time.Time, bool) { return time.Now(), dir.WallTrusted() }, log, reg)
 	b.server = b.newServer(ln, reg)
 	registerPartitions(reg, partitions)
 	return b, nil

@@ -266,7 +266,7 @@ func (b *box) groups(t testing.TB) *group.Coordinator {
 	t.Helper()
 	cfg := group.DefaultConfig()
 	cfg.InitialDelay, cfg.MinSessionTimeout = 0, 0
-	groups := group.New(cfg, memLog{b}, group.SteadyClock(), slog.New(slog.DiscardHandler), nil)
+	groups := group.New(cfg, memLog{b}, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { groups.Run(ctx) })

@@ -34,7 +34,8 @@ func (k *cell) do(f func(g *group, now time.Time)) bool {
 		k.mu.Unlock()
 		return false
 	}
-	now, _ := k.c.clock()
+	now, trusted := k.c.clock()
+	k.g.doubtful = !trusted
 	f(k.g, now)
 	k.settle()
 	k.mu.Unlock()
@@ -89,7 +90,7 @@ func (k *cell) flush() {
 		k.g.puts, k.storing = nil, true
 		k.mu.Unlock()
 		for _, p := range puts {
-			k.c.append(k.partition, p.records, func(baseOffset int64, err error) { k.stored(p, baseOffset, err) })
+			k.c.append(k.partition, p, func(baseOffset int64, err error) { k.stored(p, baseOffset, err) })
 		}
 		k.mu.Lock()
 		k.storing = false
@@ -103,7 +104,8 @@ func (k *cell) flush() {
 func (k *cell) stored(p put, baseOffset int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now, _ := k.c.clock()
+	now, trusted := k.c.clock()
+	k.g.doubtful = !trusted
 	p.done(now, baseOffset, err)
 	if k.removed {
 		return

@@ -263,11 +263,15 @@ func (c *Coordinator) cells() []*cell {
 
 // append stores records as one batch. The log says once when that begins to fail,
 // and the clients each time that they may try again.
-func (c *Coordinator) append(partition int32, records []entry, done func(baseOffset int64, err error)) {
+func (c *Coordinator) append(partition int32, p put, done func(baseOffset int64, err error)) {
 	now, _ := c.clock()
+	var headers []record.Header
+	if p.doubtful {
+		headers = []record.Header{{Key: doubtHeader}}
+	}
 	var bu record.Builder
-	for _, r := range records {
-		bu.Add(now.UnixMilli(), r.key, r.value, nil)
+	for _, r := range p.records {
+		bu.Add(now.UnixMilli(), r.key, r.value, headers)
 	}
 	c.topic.Append(partition, bu.Batch(), func(baseOffset int64, err error) {
 		c.appended(partition, err)

@@ -43,6 +43,7 @@ type group struct {
 	offsets     map[TopicPartition]offset
 	uncommitted map[TopicPartition]int // commits that are on their way to the disk
 
+	doubtful   bool // the time of day is not known to be right; its owner keeps that true
 	puts       []put
 	stored     bool  // the log has, or may have, a record of the group itself
 	gone       bool  // deleted, in the log too
@@ -53,13 +54,14 @@ type group struct {
 // put is what is to be stored, as one batch, and what happens then: baseOffset is
 // where in the log it is, unless there is an error.
 type put struct {
-	records []entry
-	done    func(now time.Time, baseOffset int64, err error)
+	records  []entry
+	doubtful bool // when it was said, the time of day was not known to be right
+	done     func(now time.Time, baseOffset int64, err error)
 }
 
 func newGroup(id string, l limits, now time.Time) *group {
 	return &group{
-		id: id, limits: l, since: stampOf(now),
+		id: id, limits: l, since: stamp{now.UnixMilli(), true, now},
 		byID: map[string]*member{}, static: map[string]string{}, supported: map[string]int{},
 		pending: map[string]time.Time{}, unsynced: map[string]bool{},
 		offsets: map[TopicPartition]offset{}, uncommitted: map[TopicPartition]int{},
@@ -67,10 +69,10 @@ func newGroup(id string, l limits, now time.Time) *group {
 }
 
 func (g *group) put(records []entry, done func(now time.Time, baseOffset int64, err error)) {
-	g.puts = append(g.puts, put{records, done})
+	g.puts = append(g.puts, put{records, g.doubtful, done})
 }
 
-func (g *group) enter(s State, now time.Time) { g.state, g.since = s, stampOf(now) }
+func (g *group) enter(s State, now time.Time) { g.state, g.since = s, g.stamp(now) }
 
 // idle reports whether the group is of no use any more.
 func (g *group) idle() bool {

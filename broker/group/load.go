@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headwater/headwater/broker/codec"
@@ -158,6 +159,7 @@ func (l *loader) batch(b record.Batch, now time.Time) {
 			l.skip(fmt.Errorf("offset %d: %w", b.BaseOffset()+int64(r.OffsetDelta), err))
 			return true
 		}
+		said.doubtful = slices.ContainsFunc(r.Headers, func(h record.Header) bool { return h.Key == doubtHeader })
 		l.apply(said, b.BaseOffset()+int64(r.OffsetDelta), now)
 		return true
 	})
@@ -185,7 +187,7 @@ func (l *loader) apply(said read, at int64, now time.Time) {
 			g = newGroup(said.group, l.limits, now)
 			l.groups[said.group] = g
 		}
-		g.keep(offset{*said.offset, loadedStamp(said.committed, now), at})
+		g.keep(offset{*said.offset, stamp{said.committed, said.doubtful, now}, at})
 	case said.metadata == nil:
 		if g != nil { // its offsets have tombstones of their own
 			bare := newGroup(said.group, l.limits, now)
@@ -193,7 +195,7 @@ func (l *loader) apply(said read, at int64, now time.Time) {
 			l.groups[said.group] = bare
 		}
 	default:
-		fresh := restored(said.group, l.limits, said.metadata, now)
+		fresh := restored(said.group, l.limits, said.metadata, said.doubtful, now)
 		if g != nil {
 			fresh.inherit(g)
 		}

@@ -56,7 +56,7 @@ func (g *group) commit(now time.Time, r *CommitRequest, reply func(error)) {
 		reply(nil)
 		return
 	}
-	committed := stampOf(now)
+	committed := g.stamp(now)
 	records := make([]entry, 0, len(r.Offsets))
 	for i := range r.Offsets {
 		o := &r.Offsets[i]

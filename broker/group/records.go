@@ -76,6 +76,7 @@ type read struct {
 	TopicPartition
 	offset    *Offset
 	committed int64 // Unix milliseconds
+	doubtful  bool  // times in the record may be wrong
 	metadata  *kmsg.GroupMetadataValue
 }
 
@@ -157,11 +158,11 @@ func versionOf(value []byte, latest int16) error {
 
 // restored is the group that v describes, as of now: its members have a whole
 // session to show themselves.
-func restored(id string, l limits, v *kmsg.GroupMetadataValue, now time.Time) *group {
+func restored(id string, l limits, v *kmsg.GroupMetadataValue, doubtful bool, now time.Time) *group {
 	g := newGroup(id, l, now)
 	g.stored = true
 	g.generation, g.protocolType = v.Generation, v.ProtocolType
-	g.since = loadedStamp(v.CurrentStateTimestamp, now)
+	g.since = stamp{v.CurrentStateTimestamp, doubtful, now}
 	if v.Protocol != nil {
 		g.protocol = *v.Protocol
 	}
