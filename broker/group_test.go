@@ -2,17 +2,24 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker"
 	"github.com/headwater/headwater/broker/brokertest"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // groupConfig is brokertest's, with times that a test can wait for.
@@ -154,5 +161,119 @@ func TestGroup(t *testing.T) {
 				t.Errorf("after the restart: read %q, want %q", got, second)
 			}
 		})
+	}
+}
+
+// network is a client's that can be cut: what is there is closed, and nothing new
+// comes about.
+type network struct {
+	mu    sync.Mutex // guards all below
+	cut   bool
+	conns []net.Conn
+}
+
+func (n *network) dial(ctx context.Context, netw, addr string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, netw, addr)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil && n.cut {
+		c.Close()
+		return nil, errors.New("the network is cut")
+	}
+	n.conns = append(n.conns, c)
+	return c, err
+}
+
+func (n *network) cutOff() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = true
+	for _, c := range n.conns {
+		c.Close()
+	}
+}
+
+// A member that is cut off without a word loses its partitions when its session
+// ends, and what it had not committed is read again by the one who takes over.
+func TestGroupMemberCutOff(t *testing.T) {
+	b := brokertest.Start(t, groupConfig(t.TempDir()))
+	first := produce(t, b, 0, 20)
+	one := join(t, b, "readers")
+	defer one.CloseAllowingRebalance()
+	one.await(t, "alone", count(4))
+	net := &network{}
+	two := join(t, b, "readers", kgo.Dialer(net.dial))
+	defer two.CloseAllowingRebalance()
+	lost := two.await(t, "second member", count(2))
+	one.await(t, "first member", count(2))
+	one.read(t, 10)
+	two.read(t, 10)
+	if err := one.CommitUncommittedOffsets(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	net.cutOff()
+	one.await(t, "the one that is left", count(4))
+	var want []string
+	for i, value := range first {
+		if slices.Contains(lost, int32(i%4)) {
+			want = append(want, value)
+		}
+	}
+	if got := one.read(t, 10); !slices.Equal(got, want) {
+		t.Errorf("read %q again, want %q", got, want)
+	}
+}
+
+// Nothing of __consumer_offsets can be written by a device.
+func TestOffsetsTopicIsNotForDevices(t *testing.T) {
+	b := brokertest.Start(t, groupConfig(t.TempDir()))
+	if _, err := b.Partitions(t.Context(), "__consumer_offsets"); !errors.Is(err, topic.ErrInternal) {
+		t.Errorf("partitions: %v, want %v", err, topic.ErrInternal)
+	}
+	if err := tryPut(b, "__consumer_offsets", "v"); !errors.Is(err, topic.ErrInternal) {
+		t.Errorf("append: %v, want %v", err, topic.ErrInternal)
+	}
+}
+
+// The topic is made as it must be, and is that again when the list of topics is
+// lost: nothing of it goes by age or size.
+func TestOffsetsTopicSettings(t *testing.T) {
+	cfg := groupConfig(t.TempDir())
+	var made []kmsg.DescribeConfigsResponseResourceConfig
+	for _, life := range []string{"made", "found on disk"} {
+		b := brokertest.Start(t, cfg)
+		if life == "made" {
+			produce(t, b, 0, 1)
+			one := join(t, b, "readers")
+			one.await(t, life, count(4))
+			one.CloseAllowingRebalance()
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "__consumer_offsets"}}
+		resp, err := req.RequestWith(t.Context(), cl)
+		cl.Close()
+		if err != nil || resp.Resources[0].ErrorCode != 0 {
+			t.Fatalf("%s: %+v, %v", life, resp, err)
+		}
+		got := resp.Resources[0].Configs
+		if life == "made" {
+			made = got
+		}
+		if !reflect.DeepEqual(got, made) {
+			t.Errorf("%s: %+v, want %+v", life, got, made)
+		}
+		for _, c := range got {
+			if want, ok := topic.InternalOverrides()[c.Name]; ok && *c.Value != want {
+				t.Errorf("%s: %s is %s, want %s", life, c.Name, *c.Value, want)
+			}
+		}
+		b.Stop(t)
+		if err := os.Remove(filepath.Join(cfg.DataDir, "headwater.topics.json")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
