@@ -65,9 +65,6 @@ func offsetOf(req *kmsg.OffsetCommitRequest, topic string, p *kmsg.OffsetCommitR
 		TopicPartition: group.TopicPartition{Topic: topic, Partition: p.Partition},
 		Offset:         p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: text(p.Metadata),
 	}
-	if req.Version < 6 {
-		o.LeaderEpoch = -1
-	}
 	if req.Version >= 2 && req.Version <= 4 && req.RetentionTimeMillis > 0 {
 		o.Retention = min(time.Duration(req.RetentionTimeMillis), maxRetentionMillis) * time.Millisecond
 	}

@@ -44,5 +44,9 @@ func (a *API) deleteTopic(ctx context.Context, name string) error {
 	if topic.Internal(name) {
 		return fmt.Errorf("%w: %s", topic.ErrInternal, name)
 	}
-	return a.cluster.DeleteTopic(ctx, name)
+	err := a.cluster.DeleteTopic(ctx, name)
+	if err == nil {
+		a.cfg.Groups.DropTopic(name)
+	}
+	return err
 }

@@ -208,7 +208,6 @@ func TestGroupBadInput(t *testing.T) {
 	short.SessionTimeoutMillis = 1 << 30
 	other := joinRequest("")
 	other.ProtocolType = "connect"
-	fenced := joinRequest("x")
 	for name, tc := range map[string]struct {
 		req  *kmsg.JoinGroupRequest
 		want wire.ErrorCode
@@ -216,7 +215,7 @@ func TestGroupBadInput(t *testing.T) {
 		"noGroup":       {empty, wire.InvalidGroupID},
 		"longSession":   {short, wire.InvalidSessionTimeout},
 		"otherType":     {other, wire.InconsistentGroupProtocol},
-		"unknownMember": {fenced, wire.UnknownMemberID},
+		"unknownMember": {joinRequest("x"), wire.UnknownMemberID},
 	} {
 		for version := int16(0); version <= 9; version++ {
 			resp := call[*kmsg.JoinGroupResponse](t, c, tc.req, version)
@@ -374,7 +373,7 @@ func TestJoinIsAnsweredWhenTheServerStops(t *testing.T) {
 	b := newBox(t)
 	cfg := group.DefaultConfig()
 	cfg.InitialDelay = time.Hour
-	groups := group.New(cfg, memLog{b}, func() (time.Time, bool) { return time.Now(), true }, b.api.log, nil)
+	groups := group.New(cfg, offsetsLog{b.solo, b}, func() (time.Time, bool) { return time.Now(), true }, b.api.log, nil)
 	b.api.cfg.Groups = groups
 	ctx, stop := context.WithCancel(t.Context())
 	running := make(chan error)
@@ -454,6 +453,26 @@ func TestOffsetsInZooKeeper(t *testing.T) {
 	}
 	if got, _ := flatten(call[*kmsg.OffsetFetchResponse](t, c, fetchOffsets(0, "readers", 0), 0)); got[0].offset != -1 || got[0].code != 0 {
 		t.Errorf("nothing committed: %+v", got)
+	}
+}
+
+// The offsets of a topic go with it.
+func TestDeletedTopicTakesItsOffsets(t *testing.T) {
+	b := newBox(t)
+	b.create(t, "press", 2, nil)
+	b.create(t, "oven", 1, nil)
+	c := b.dial(t)
+	for _, name := range []string{"press", "oven"} {
+		call[*kmsg.OffsetCommitResponse](t, c, commitRequest("", -1, name, 0, 5, ""), 5)
+	}
+	del := kmsg.NewPtrDeleteTopicsRequest()
+	del.TopicNames = []string{"press"}
+	call[*kmsg.DeleteTopicsResponse](t, c, del, 5)
+	b.create(t, "press", 2, nil)
+	all := fetchOffsets(5, "readers")
+	all.Topics = nil
+	if got, _ := flatten(call[*kmsg.OffsetFetchResponse](t, c, all, 5)); !reflect.DeepEqual(got, []flat{{"oven", 0, 5, -1, "", 0}}) {
+		t.Errorf("left are %+v", got)
 	}
 }
 

@@ -255,18 +255,18 @@ func newBox(t testing.TB, change ...func(*Config)) *box {
 		t.Fatal(err)
 	}
 	if cfg.Groups == nil {
-		cfg.Groups = b.groups(t)
+		cfg.Groups = runGroups(t, offsetsLog{b.solo, b})
 	}
 	b.api = New(cfg, b.solo, b, b.ids, log)
 	return b
 }
 
-// groups runs a coordinator of groups over b, with short times, until the test ends.
-func (b *box) groups(t testing.TB) *group.Coordinator {
+// runGroups runs a coordinator of groups, with short times, until the test ends.
+func runGroups(t testing.TB, topic group.Log) *group.Coordinator {
 	t.Helper()
 	cfg := group.DefaultConfig()
 	cfg.InitialDelay, cfg.MinSessionTimeout = 0, 0
-	groups := group.New(cfg, memLog{b}, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
+	groups := group.New(cfg, topic, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { groups.Run(ctx) })
@@ -277,10 +277,21 @@ func (b *box) groups(t testing.TB) *group.Coordinator {
 	return groups
 }
 
-// memLog is __consumer_offsets in memory.
-type memLog struct{ *box }
+// offsetsLog is __consumer_offsets in a cluster of one.
+type offsetsLog struct {
+	solo       *cluster.Solo
+	partitions Partitions
+}
 
-func (l memLog) Partitions() int32 {
+func (l offsetsLog) at(index int32) Partition {
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func (l offsetsLog) Partitions() int32 {
 	t, ok := l.solo.Snapshot().Topic(group.Topic)
 	if !ok {
 		return 0
@@ -288,28 +299,27 @@ func (l memLog) Partitions() int32 {
 	return int32(len(t.Partitions))
 }
 
-func (l memLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
 	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
 	return partitions, err
 }
 
-func (l memLog) Append(index int32, b record.Batch, done func(int64, error)) {
-	p := l.partition(group.Topic, index)
-	baseOffset, nextOffset, err := p.Append(b)
+func (l offsetsLog) Append(index int32, b record.Batch, done func(int64, error)) {
+	baseOffset, nextOffset, err := l.at(index).Append(b)
 	if err != nil {
 		done(-1, err)
 		return
 	}
-	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+	l.at(index).Await(nextOffset, func(err error) { done(baseOffset, err) })
 }
 
-func (l memLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {
-	f, err := l.partition(group.Topic, index).Read(fromOffset, maxBytes, true)
+func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {
+	f, err := l.at(index).Read(fromOffset, maxBytes, true)
 	return f.Records, err
 }
 
-func (l memLog) Offsets(index int32) (int64, int64, error) {
-	start, end := l.partition(group.Topic, index).Offsets()
+func (l offsetsLog) Offsets(index int32) (int64, int64, error) {
+	start, end := l.at(index).Offsets()
 	return start, end, nil
 }
 

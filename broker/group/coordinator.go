@@ -61,7 +61,8 @@ type Coordinator struct {
 	bytes   atomic.Int64 // that the groups take
 	metrics metrics
 
-	creating sync.Mutex // held while the topic is made
+	creating     sync.Mutex // held while the topic is made; guards createFailed
+	createFailed string     // why it could not be, the last time
 
 	mu     sync.RWMutex // guards all below; taken after a cell's lock, never before it
 	opened bool         // Run has looked whether the topic is there

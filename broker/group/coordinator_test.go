@@ -35,6 +35,9 @@ type memLog struct {
 func (l *memLog) Partitions() int32 { return l.partitions }
 
 func (l *memLog) Create(_ context.Context, partitions int32) (int32, error) {
+	if l.failAppend != nil {
+		return 0, l.failAppend
+	}
 	l.partitions = partitions
 	return partitions, nil
 }
@@ -409,9 +412,16 @@ func TestDoubtIsStored(t *testing.T) {
 // broker says so once; then it goes on.
 func TestAppendFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		topic := &memLog{}
+		topic := &memLog{failAppend: errDisk}
 		r := run(t, topic)
-		r.commit("one", "", -1, at(0, 5))
+		for range 3 {
+			want(t, "commit, when the topic cannot be made", r.commit("one", "", -1, at(0, 5))[0], ErrNotAvailable)
+		}
+		if n := strings.Count(r.logged.String(), "not created"); n != 1 {
+			t.Errorf("logged %d times that it cannot be made, want once:\n%s", n, r.logged)
+		}
+		topic.failAppend = nil
+		want(t, "commit", r.commit("one", "", -1, at(0, 5))[0], nil)
 		topic.failAppend = errDisk
 		for range 3 {
 			want(t, "commit", r.commit("one", "", -1, at(0, 6))[0], ErrNotAvailable)

@@ -42,6 +42,10 @@ func (c *Coordinator) create() error {
 	}
 	n, err := c.topic.Create(context.Background(), c.cfg.Partitions)
 	if err != nil {
+		if c.createFailed != err.Error() { // clients try again and again, and are not told why
+			c.createFailed = err.Error()
+			c.log.Error("topic for groups and offsets not created; no group can be served", "topic", Topic, "err", err)
+		}
 		return fmt.Errorf("%w: create %s: %v", ErrNotAvailable, Topic, err)
 	}
 	c.mu.Lock()

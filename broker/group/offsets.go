@@ -141,6 +141,17 @@ func (g *group) all() []Offset {
 	return out
 }
 
+// of returns the partitions of topic that have an offset, in their order.
+func (g *group) of(topic string) (all []TopicPartition) {
+	for tp := range g.offsets {
+		if tp.Topic == topic {
+			all = append(all, tp)
+		}
+	}
+	slices.SortFunc(all, TopicPartition.compare)
+	return all
+}
+
 func (tp TopicPartition) compare(other TopicPartition) int {
 	if c := strings.Compare(tp.Topic, other.Topic); c != 0 {
 		return c

@@ -270,6 +270,20 @@ type Deleted struct {
 	Err  error
 }
 
+// DropTopic drops the offsets of a topic that was deleted: one that is made in its
+// place begins anew.
+func (c *Coordinator) DropTopic(topic string) {
+	for _, k := range c.cells() {
+		k.do(func(g *group, _ time.Time) {
+			g.dropOffsets(g.of(topic), func(err error) {
+				if err != nil {
+					c.log.Warn("offsets of a deleted topic not dropped", "group", g.id, "topic", topic, "err", err)
+				}
+			})
+		})
+	}
+}
+
 // Delete removes a group that has no members, and answers on the channel.
 func (c *Coordinator) Delete(id string) <-chan error {
 	answer := make(chan error, 1)

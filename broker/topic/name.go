@@ -49,6 +49,7 @@ func Internal(name string) bool {
 
 // InternalOverrides are the settings of such a topic: nothing of it goes by size or
 // age, also when the box is full, for it is not readings but what the broker knows.
+// The segments are small, since only closed ones are ever compacted.
 func InternalOverrides() map[string]string {
 	return map[string]string{
 		"headwater.full":  Reject.String(),
