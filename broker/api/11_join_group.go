@@ -29,21 +29,18 @@ func (a *API) joinGroup(ctx context.Context, from caller, req *kmsg.JoinGroupReq
 	if err != nil {
 		res = group.JoinResult{MemberID: r.MemberID, Err: err}
 	}
-	return a.joined(req, res)
+	return a.joined(res)
 }
 
-func (a *API) joined(req *kmsg.JoinGroupRequest, res group.JoinResult) kmsg.Response {
+func (a *API) joined(res group.JoinResult) kmsg.Response {
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.ErrorCode, resp.MemberID = int16(a.code(res.Err)), res.MemberID
-	resp.Protocol = &res.Protocol
 	if res.Err != nil {
 		resp.Generation = -1
-		if req.Version >= 7 {
-			resp.Protocol = nil
-		}
 		return resp
 	}
-	resp.Generation, resp.LeaderID, resp.ProtocolType = res.Generation, res.LeaderID, &res.ProtocolType
+	resp.Generation, resp.LeaderID = res.Generation, res.LeaderID
+	resp.ProtocolType, resp.Protocol = &res.ProtocolType, &res.Protocol
 	resp.SkipAssignment = res.SkipAssignment
 	for _, m := range res.Members {
 		out := kmsg.NewJoinGroupResponseMember()

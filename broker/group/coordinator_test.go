@@ -190,6 +190,34 @@ func TestRunExpires(t *testing.T) {
 	})
 }
 
+// What is due sooner than all that was due before is done in time.
+func TestRunIsWokenEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, &memLog{})
+		req := request("")
+		req.SessionTimeout = 30 * time.Minute
+		id := (<-r.Join(&req)).MemberID
+		r.Sync(&SyncRequest{Group: "readers", MemberID: id, Generation: 1})
+		pending := request("")
+		pending.RequireMemberID = true
+		r.Join(&pending)
+		start := time.Now()
+		again := req
+		again.MemberID = id
+		if got := <-r.Join(&again); got.Generation != 2 || time.Since(start) != session {
+			t.Errorf("generation %d after %v, want 2 when the id that was given out expires", got.Generation, time.Since(start))
+		}
+	})
+}
+
+// Before Run has looked what there is, everything is loading.
+func TestNothingBeforeRun(t *testing.T) {
+	c := New(DefaultConfig(), &memLog{}, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
+	want(t, "ready", c.Ready("readers"), ErrLoading)
+	_, err := c.List()
+	want(t, "list", err, ErrLoading)
+}
+
 // A restart finds groups and offsets, and members that send heartbeats all the
 // while do not notice.
 func TestRestart(t *testing.T) {
@@ -528,6 +556,7 @@ func TestPartitionFor(t *testing.T) {
 		"hello":              99162322 % 50,
 		"polygenelubricants": 0,
 		"":                   0,
+		"my-group":           12, // its hash is -1906497762
 	} {
 		if got := PartitionFor(group, 50); got != want {
 			t.Errorf("%q: %d, want %d", group, got, want)

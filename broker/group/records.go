@@ -108,15 +108,12 @@ func parseOffset(key, value []byte) (read, error) {
 	if value == nil {
 		return out, nil
 	}
-	v := kmsg.OffsetCommitValue{LeaderEpoch: -1}
+	v := kmsg.OffsetCommitValue{LeaderEpoch: -1} // before version 3 there is none
 	if err := versionOf(value, offsetValueVersion); err != nil {
 		return read{}, err
 	}
 	if err := v.ReadFrom(value); err != nil {
 		return read{}, fmt.Errorf("%w: offset: %w", errUnknownRecord, err)
-	}
-	if v.Version < 3 {
-		v.LeaderEpoch = -1
 	}
 	out.committed = v.CommitTimestamp
 	out.offset = &Offset{TopicPartition: out.TopicPartition, Offset: v.Offset, LeaderEpoch: v.LeaderEpoch, Metadata: v.Metadata}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/headwater/headwater/broker/record"
 )
 
@@ -135,8 +137,8 @@ func TestLoadLeavesOut(t *testing.T) {
 	o := at(0, 5)
 	good := offsetRecord("readers", &o, 1000)
 	later := at(1, 6)
-	flexible := offsetRecord("readers", &later, 1000)
-	flexible.value[1] = 4
+	v4 := kmsg.OffsetCommitValue{Version: 4, Offset: 6}
+	flexible := entry{offsetKey("readers", later.TopicPartition), v4.AppendTo(nil)}
 	l := loadedFrom(t, []entry{
 		good,
 		{nil, []byte("x")},
