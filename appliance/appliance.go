@@ -25,6 +25,7 @@ import (
 	"github.com/headwater/headwater/broker"
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -134,7 +135,22 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		MaxProducers:       cfg.Kafka.MaxProducerIDs,
 		ProducerExpiration: cfg.Kafka.ProducerIDExpiration,
 		RetentionEvery:     retentionEvery,
+		Groups:             groupConfig(cfg.Groups),
 	}, nil
+}
+
+func groupConfig(cfg config.Groups) group.Config {
+	return group.Config{
+		Partitions:        cfg.OffsetsPartitions,
+		OffsetsRetention:  cfg.OffsetsRetention,
+		MaxMetadataBytes:  cfg.OffsetMetadataBytes,
+		MinSessionTimeout: cfg.MinSessionTimeout,
+		MaxSessionTimeout: cfg.MaxSessionTimeout,
+		InitialDelay:      cfg.InitialRebalanceDelay,
+		MaxMembers:        cfg.MaxMembers,
+		MaxGroups:         cfg.MaxGroups,
+		MaxBytes:          cfg.MaxBytes,
+	}
 }
 
 // budget is data.budget as the log takes it.
@@ -173,7 +189,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 // permanent tells errors of the broker that the same message would meet again,
 // however often it is sent.
 func permanent(err error) bool {
-	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
+	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, topic.ErrInternal) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
 }
 
 // full tells that the broker has no room.

@@ -45,7 +45,7 @@ var houseMap = []room{
 	{"broker/peer", "broker/wire", prometheus},
 	{"broker/replication", "broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup},
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
-	{"broker/group", "broker/topic broker/record broker/wire", prometheus},
+	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
 	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
@@ -62,7 +62,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/record broker/topic bridge", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/record broker/topic bridge", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 

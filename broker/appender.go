@@ -6,7 +6,9 @@ import (
 	"fmt"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // ErrNoAutoCreate is returned for an unknown topic while topics are created by
@@ -16,6 +18,9 @@ var ErrNoAutoCreate = errors.New("topic is unknown and kafka.autoCreateTopics is
 // Partitions returns how many partitions the topic has, creating it with the
 // defaults when it is unknown and may be created.
 func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
+	if topic.Internal(name) {
+		return 0, fmt.Errorf("%w: %s", topic.ErrInternal, name)
+	}
 	if t, ok := b.cluster.Snapshot().Topic(name); ok {
 		return int32(len(t.Partitions)), nil
 	}
@@ -38,7 +43,15 @@ func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
 // durable as the data directory promises or when it failed. done must not block;
 // it may run before Append returns.
 func (b *Broker) Append(topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
-	p, err := b.partitions.Get(topicName, index)
+	if topic.Internal(topicName) {
+		done(-1, fmt.Errorf("%w: %s", topic.ErrInternal, topicName))
+		return
+	}
+	appendTo(b.partitions, topicName, index, batch, done)
+}
+
+func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
+	p, err := partitions.Get(topicName, index)
 	if err != nil {
 		done(-1, err)
 		return

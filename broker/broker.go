@@ -21,6 +21,7 @@ import (
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/topic"
@@ -57,6 +58,8 @@ type Config struct {
 	FetchBytes     int64 // and what fetch answers may
 	IndexBytes     int64 // and the indexes of segments that grow; 0 is commitlog's default
 	AllProducers   int   // idempotent ones that are remembered, over all partitions; 0 is no limit
+
+	Groups group.Config
 }
 
 // Broker serves partitions to Kafka clients and takes the bridge's batches.
@@ -65,6 +68,7 @@ type Broker struct {
 	dir        *commitlog.Dir
 	partitions *partition.Set
 	cluster    cluster.Coordinator
+	groups     *group.Coordinator
 	server     *server.Server
 	log        *slog.Logger
 	running    atomic.Bool
@@ -103,6 +107,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	b = &Broker{cfg: cfg, dir: dir, partitions: partitions, cluster: solo, log: log}
+	b.groups = group.New(cfg.Groups, offsetsLog{partitions, solo}, func() (time.Time, bool) { return time.Now(), dir.WallTrusted() }, log, reg)
 	b.server = b.newServer(ln, reg)
 	registerPartitions(reg, partitions)
 	return b, nil
@@ -130,6 +135,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return b.partitions.RunRetention(serving, b.cfg.RetentionEvery) })
 	g.Go(func() error { return b.partitions.RunProducers(serving) })
 	g.Go(func() error { return b.partitions.RunCleaner(serving, b.cleaner()) })
+	g.Go(func() error { return b.groups.Run(serving) })
 	b.running.Store(true)
 	defer b.running.Store(false)
 
@@ -178,6 +184,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		AutoCreateTopics:  b.cfg.AutoCreateTopics,
 		DefaultPartitions: b.cfg.DefaultPartitions,
 		FetchBytes:        b.cfg.FetchBytes,
+		Groups:            b.groups,
 	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections

@@ -292,6 +292,7 @@ func TestVerifyDamage(t *testing.T) {
 		"activeIndex":    {[]func(image){flip(last+".timeindex", 7)}, []string{last + ".log index"}},
 		"activeNoIndex":  {[]func(image){remove(last + ".index"), remove(last + ".timeindex")}, nil},
 		"epochs":         {[]func(image){flip("plain-0/leader-epoch-checkpoint", 0)}, []string{"plain-0/leader-epoch-checkpoint epochs"}},
+		"epochsAndFirst": {[]func(image){flip(first+".log", 100), flip("plain-0/leader-epoch-checkpoint", 0)}, []string{"plain-0/leader-epoch-checkpoint epochs", first + ".log damage", "plain-0/ gap"}},
 		"metadata":       {[]func(image){flip("plain-1/partition.metadata", 20)}, []string{"plain-1/partition.metadata identity"}},
 		"noMetadata":     {[]func(image){remove("plain-1/partition.metadata")}, []string{"plain-1/partition.metadata file"}},
 		"identity":       {[]func(image){flip("meta.properties", 30)}, []string{"meta.properties file"}},

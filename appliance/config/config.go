@@ -22,6 +22,7 @@ type Config struct {
 	Kafka   Kafka
 	Topics  topic.Settings // topics.*: what a topic has that says nothing else
 	Cleaner Cleaner
+	Groups  Groups
 	NATS    NATS
 	Admin   Admin
 	Memory  Memory
@@ -69,6 +70,19 @@ type Cleaner struct {
 	Buffer         int64         // cleaner.buffer, bytes, while something is compacted
 	BytesPerSecond int64         // cleaner.bytesPerSecond, read and written
 	Interval       time.Duration // cleaner.interval
+}
+
+// Groups is what consumer groups may do, and take.
+type Groups struct {
+	OffsetsPartitions     int32         // groups.offsetsPartitions, when __consumer_offsets is made
+	OffsetsRetention      time.Duration // groups.offsetsRetention
+	OffsetMetadataBytes   int           // groups.offsetMetadataBytes
+	MinSessionTimeout     time.Duration // groups.minSessionTimeout
+	MaxSessionTimeout     time.Duration // groups.maxSessionTimeout
+	InitialRebalanceDelay time.Duration // groups.initialRebalanceDelay
+	MaxMembers            int           // groups.maxMembers, of one group
+	MaxGroups             int           // groups.maxGroups
+	MaxBytes              int64         // groups.maxBytes, of all groups in memory
 }
 
 // NATS is the port that devices use.
@@ -134,6 +148,17 @@ func Default() Config {
 			Buffer:         4 << 20,
 			BytesPerSecond: 16 << 20,
 			Interval:       15 * time.Second,
+		},
+		Groups: Groups{
+			OffsetsPartitions:     1,
+			OffsetsRetention:      7 * 24 * time.Hour,
+			OffsetMetadataBytes:   4096,
+			MinSessionTimeout:     6 * time.Second,
+			MaxSessionTimeout:     30 * time.Minute,
+			InitialRebalanceDelay: 3 * time.Second,
+			MaxMembers:            1000,
+			MaxGroups:             1000,
+			MaxBytes:              16 << 20,
 		},
 		NATS: NATS{
 			Listen:         "127.0.0.1:4222",

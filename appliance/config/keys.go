@@ -78,6 +78,25 @@ var keys = []key{
 	entry("cleaner.interval", duration(100*time.Millisecond, time.Hour), func(c *Config) *time.Duration { return &c.Cleaner.Interval },
 		"time between two looks for logs to compact"),
 
+	entry("groups.offsetsPartitions", whole[int32](1, 1000), func(c *Config) *int32 { return &c.Groups.OffsetsPartitions },
+		"partitions of __consumer_offsets, when it is made"),
+	entry("groups.offsetsRetention", duration(time.Minute, maxAge), func(c *Config) *time.Duration { return &c.Groups.OffsetsRetention },
+		"how long offsets are kept of a group that has no members"),
+	entry("groups.offsetMetadataBytes", whole(0, 32000), func(c *Config) *int { return &c.Groups.OffsetMetadataBytes },
+		"longest text that a client may keep beside an offset"),
+	entry("groups.minSessionTimeout", duration(time.Millisecond, maxSession), func(c *Config) *time.Duration { return &c.Groups.MinSessionTimeout },
+		"shortest session timeout that a member may ask for"),
+	entry("groups.maxSessionTimeout", duration(time.Millisecond, maxSession), func(c *Config) *time.Duration { return &c.Groups.MaxSessionTimeout },
+		"longest session timeout that a member may ask for"),
+	entry("groups.initialRebalanceDelay", duration(0, time.Hour), func(c *Config) *time.Duration { return &c.Groups.InitialRebalanceDelay },
+		"how long an empty group waits for more members after its first"),
+	entry("groups.maxMembers", whole(1, 100000), func(c *Config) *int { return &c.Groups.MaxMembers },
+		"members of one group"),
+	entry("groups.maxGroups", whole(1, 100000), func(c *Config) *int { return &c.Groups.MaxGroups },
+		"consumer groups"),
+	entry("groups.maxBytes", size(1<<20, 1<<30), func(c *Config) *int64 { return &c.Groups.MaxBytes },
+		"memory that members and offsets of all groups may take"),
+
 	entry("nats.listen", listenAddress(), func(c *Config) *string { return &c.NATS.Listen },
 		"address for devices that speak NATS"),
 	entry("nats.maxPayload", size(1<<10, 32<<20), func(c *Config) *int64 { return &c.NATS.MaxPayload },
@@ -101,6 +120,9 @@ var keys = []key{
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
 }
+
+// maxSession is longer than any client waits.
+const maxSession = 24 * time.Hour
 
 // maxAge is a round number that milliseconds and time.Duration both hold.
 const maxAge = 36500 * day

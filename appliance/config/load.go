@@ -140,6 +140,12 @@ func (c *Config) conflicts() Problems {
 	check(int(c.Kafka.DefaultPartitions) <= c.Kafka.MaxPartitions, "kafka.defaultPartitions",
 		"%d is more than all topics may have; allowed is up to kafka.maxPartitions, %d",
 		c.Kafka.DefaultPartitions, c.Kafka.MaxPartitions)
+	check(int(c.Groups.OffsetsPartitions) <= c.Kafka.MaxPartitions, "groups.offsetsPartitions",
+		"%d is more than all topics may have; allowed is up to kafka.maxPartitions, %d",
+		c.Groups.OffsetsPartitions, c.Kafka.MaxPartitions)
+	check(c.Groups.MinSessionTimeout <= c.Groups.MaxSessionTimeout, "groups.minSessionTimeout",
+		"%s leaves no session timeout to ask for; allowed is up to groups.maxSessionTimeout, %s",
+		FormatDuration(c.Groups.MinSessionTimeout), FormatDuration(c.Groups.MaxSessionTimeout))
 	check(!clash(c.NATS.Listen, c.Kafka.Listen), "nats.listen", "%s is the address of kafka.listen; allowed is another one", c.NATS.Listen)
 	check(!clash(c.Admin.Listen, c.Kafka.Listen), "admin.listen", "%s is the address of kafka.listen; allowed is another one", c.Admin.Listen)
 	check(!clash(c.Admin.Listen, c.NATS.Listen), "admin.listen", "%s is the address of nats.listen; allowed is another one", c.Admin.Listen)

@@ -265,6 +265,15 @@ func TestSentences(t *testing.T) {
 			flag: "--topics.minCleanableDirtyRatio=NaN",
 			want: `topics.minCleanableDirtyRatio (flag --topics.minCleanableDirtyRatio): "NaN" is not allowed; allowed is a number from 0 to 1`,
 		},
+		"offsetsPartitions": {
+			flag: "--groups.offsetsPartitions=1000",
+			file: "kafka: {maxPartitions: 20}",
+			want: `groups.offsetsPartitions (flag --groups.offsetsPartitions): 1000 is more than all topics may have; allowed is up to kafka.maxPartitions, 20`,
+		},
+		"sessionTimeouts": {
+			flag: "--groups.minSessionTimeout=2h",
+			want: `groups.minSessionTimeout (flag --groups.minSessionTimeout): 2h leaves no session timeout to ask for; allowed is up to groups.maxSessionTimeout, 30m`,
+		},
 		"sameAddress": {
 			flag: "--nats.listen=127.0.0.1:9092",
 			want: `nats.listen (flag --nats.listen): 127.0.0.1:9092 is the address of kafka.listen; allowed is another one`,

@@ -11,6 +11,7 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
+	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
 )
 
@@ -95,6 +96,10 @@ func (p *producing) appendAll() {
 		}
 		for j, part := range t.Partitions {
 			t.Partitions[j].Records = nil // they are the frame's
+			if topic.Internal(t.Topic) {
+				p.settle(i, j, result{err: fmt.Errorf("%w: %s", topic.ErrInternal, t.Topic)})
+				continue
+			}
 			if !known {
 				p.settle(i, j, result{err: fmt.Errorf("topic %.60q: %w", t.Topic, partition.ErrUnknown)})
 				continue
@@ -105,13 +110,13 @@ func (p *producing) appendAll() {
 	p.settleOne()
 }
 
-func (p *producing) appendOne(i, j int, topic string, part wire.ProducePartition, maxBytes int64) {
+func (p *producing) appendOne(i, j int, name string, part wire.ProducePartition, maxBytes int64) {
 	batch, err := p.batch(part.Records, maxBytes)
 	if err != nil {
 		p.settle(i, j, result{err: err})
 		return
 	}
-	to, err := p.api.partitions.Get(topic, part.Index)
+	to, err := p.api.partitions.Get(name, part.Index)
 	if err != nil {
 		p.settle(i, j, result{err: err})
 		return

@@ -85,7 +85,7 @@ func (a *API) askedTopics(ctx context.Context, req *kmsg.MetadataRequest) (topic
 			refused[q.name] = err
 			continue
 		}
-		if _, err := q.find(a.cluster.Snapshot()); err == nil || !create || t.Topic == nil {
+		if _, err := q.find(a.cluster.Snapshot()); err == nil || !create || t.Topic == nil || topic.Internal(q.name) {
 			continue
 		}
 		_, err := a.cluster.CreateTopic(ctx, cluster.NewTopic{Name: q.name, Partitions: -1, ReplicationFactor: -1})

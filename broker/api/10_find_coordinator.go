@@ -12,10 +12,8 @@ const (
 	transactionKey = 1
 )
 
-// findCoordinator names this broker, the only one that its clients know. Groups
-// are not spoken yet: a client that wants to join one sees that JoinGroup is not
-// announced and says so, where without a coordinator it would look for one for
-// ever. librdkafka also takes this API for the sign that LZ4 is understood.
+// findCoordinator names this broker, the only one that its clients know. librdkafka
+// also takes this API for the sign that LZ4 is understood.
 func (a *API) findCoordinator(_ context.Context, req *kmsg.FindCoordinatorRequest) kmsg.Response {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	keys := req.CoordinatorKeys

@@ -13,7 +13,7 @@ func TestFindCoordinator(t *testing.T) {
 	b := newBox(t)
 	self := b.api.cluster.Snapshot().Brokers[0]
 	c := b.dial(t)
-	for version := int16(0); version <= 4; version++ {
+	for version := int16(0); version <= 6; version++ {
 		for name, tc := range map[string]struct {
 			key     string
 			keyType int8

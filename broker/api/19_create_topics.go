@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // createTopics makes topics, each on its own: one that is refused does not keep
@@ -40,6 +41,9 @@ func (a *API) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) k
 func (a *API) createTopic(ctx context.Context, t kmsg.CreateTopicsRequestTopic, validateOnly bool, times int) (*cluster.Topic, error) {
 	if times > 1 {
 		return nil, fmt.Errorf("%w: the topic is in it %d times", errInvalidRequest, times)
+	}
+	if topic.Internal(t.Topic) {
+		return nil, fmt.Errorf("%w, which makes it when it is needed: %s", topic.ErrInternal, t.Topic)
 	}
 	nt := cluster.NewTopic{
 		Name: t.Topic, Partitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -31,10 +32,21 @@ func (a *API) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) k
 		found, err := q.find(a.cluster.Snapshot())
 		if err == nil {
 			out.Topic, out.TopicID = &found.Name, found.ID
-			err = a.cluster.DeleteTopic(ctx, found.Name)
+			err = a.deleteTopic(ctx, found.Name)
 		}
 		out.ErrorCode, out.ErrorMessage = int16(a.code(err)), message(err)
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
+}
+
+func (a *API) deleteTopic(ctx context.Context, name string) error {
+	if topic.Internal(name) {
+		return fmt.Errorf("%w: %s", topic.ErrInternal, name)
+	}
+	err := a.cluster.DeleteTopic(ctx, name)
+	if err == nil {
+		a.cfg.Groups.DropTopic(name)
+	}
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
@@ -30,6 +31,9 @@ type Config struct {
 	DefaultPartitions int32 // told by DescribeConfigs; the coordinator applies it
 	MaxRequestBytes   int32 // of a produce request; 0 for DefaultMaxRequestBytes
 	FetchBytes        int64 // records that are read and not yet written, of all fetches together
+
+	Groups    *group.Coordinator
+	ZooKeeper ZooKeeperOffsets // nil without ZooKeeper
 }
 
 // DefaultMaxRequestBytes is the longest produce request.
@@ -86,6 +90,7 @@ type API struct {
 	log        *slog.Logger
 
 	fetchBytes *semaphore.Weighted
+	told       toldClients
 }
 
 // New returns an API over the cluster, the partitions of this broker and the ids

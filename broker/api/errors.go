@@ -9,6 +9,7 @@ import (
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/codec"
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/topic"
@@ -30,6 +31,7 @@ var (
 	errCoordinatorType  = errors.New("coordinators are of groups (0) and transactions (1)")
 	errGroupID          = errors.New("a group's id cannot be empty")
 	errUnsupportedQuery = errors.New("not supported in this version")
+	errLeaving          = errors.New("the broker is stopping, or the client is gone")
 )
 
 // codes is the only map from the errors of the rooms to Kafka's. The first line
@@ -46,6 +48,7 @@ var codes = []struct {
 	{codec.ErrTooLarge, wire.MessageTooLarge},
 
 	{topic.ErrInvalidName, wire.InvalidTopic},
+	{topic.ErrInternal, wire.InvalidTopic},
 	{topic.ErrInvalidSetting, wire.InvalidConfig},
 
 	{commitlog.ErrOffsetOutOfRange, wire.OffsetOutOfRange},
@@ -68,6 +71,26 @@ var codes = []struct {
 	{cluster.ErrInvalidAssignment, wire.InvalidReplicaAssignment},
 	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
 
+	{group.ErrInvalidID, wire.InvalidGroupID},
+	{group.ErrLoading, wire.CoordinatorLoadInProgress},
+	{group.ErrNotAvailable, wire.CoordinatorNotAvailable},
+	{group.ErrNotHere, wire.NotCoordinator},
+	{group.ErrTooLong, wire.InvalidRequest},
+	{group.ErrUnknownMember, wire.UnknownMemberID},
+	{group.ErrFenced, wire.FencedInstanceID},
+	{group.ErrIllegalGeneration, wire.IllegalGeneration},
+	{group.ErrInconsistentProtocol, wire.InconsistentGroupProtocol},
+	{group.ErrSessionTimeout, wire.InvalidSessionTimeout},
+	{group.ErrMemberIDRequired, wire.MemberIDRequired},
+	{group.ErrRebalancing, wire.RebalanceInProgress},
+	{group.ErrGroupFull, wire.GroupMaxSizeReached},
+	{group.ErrTooMuch, wire.PolicyViolation},
+	{group.ErrUnknownGroup, wire.GroupIDNotFound},
+	{group.ErrNotEmpty, wire.NonEmptyGroup},
+	{group.ErrSubscribed, wire.GroupSubscribedToTopic},
+	{group.ErrMetadataTooLarge, wire.OffsetMetadataTooLarge},
+	{group.ErrNoZooKeeper, wire.UnsupportedVersion},
+
 	{errTooLarge, wire.MessageTooLarge},
 	{errTransactional, wire.TransactionalIDAuthorization}, // fatal to every client; after another code librdkafka asks for ever
 	{errZstdTooEarly, wire.UnsupportedCompressionType},
@@ -81,6 +104,7 @@ var codes = []struct {
 	{errCoordinatorType, wire.InvalidRequest},
 	{errGroupID, wire.InvalidGroupID},
 	{errUnsupportedQuery, wire.UnsupportedVersion},
+	{errLeaving, wire.CoordinatorNotAvailable},
 	{wire.ErrMalformed, wire.InvalidRequest},
 
 	{context.Canceled, wire.RequestTimedOut},

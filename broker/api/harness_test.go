@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
@@ -277,8 +279,73 @@ func newBox(t testing.TB, change ...func(*Config)) *box {
 	if err := b.solo.Start(); err != nil {
 		t.Fatal(err)
 	}
+	if cfg.Groups == nil {
+		cfg.Groups = runGroups(t, offsetsLog{b.solo, b})
+	}
 	b.api = New(cfg, b.solo, b, b.ids, log)
 	return b
+}
+
+// runGroups runs a coordinator of groups, with short times, until the test ends.
+func runGroups(t testing.TB, topic group.Log) *group.Coordinator {
+	t.Helper()
+	cfg := group.DefaultConfig()
+	cfg.InitialDelay, cfg.MinSessionTimeout = 0, 0
+	groups := group.New(cfg, topic, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { groups.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+	for groups.Ready("any") != nil {
+		runtime.Gosched() // nothing to load
+	}
+	return groups
+}
+
+// offsetsLog is __consumer_offsets in a cluster of one.
+type offsetsLog struct {
+	solo       *cluster.Solo
+	partitions Partitions
+}
+
+func (l offsetsLog) at(index int32) Partition {
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func (l offsetsLog) Partitions() int32 {
+	t, ok := l.solo.Snapshot().Topic(group.Topic)
+	if !ok {
+		return 0
+	}
+	return int32(len(t.Partitions))
+}
+
+func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
+	return partitions, err
+}
+
+func (l offsetsLog) Append(index int32, b record.Batch, done func(int64, error)) {
+	baseOffset, nextOffset, err := l.at(index).Append(b)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	l.at(index).Await(nextOffset, func(err error) { done(baseOffset, err) })
+}
+
+func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {
+	f, err := l.at(index).Read(fromOffset, maxBytes, true)
+	return f.Records.Bytes, err
+}
+
+func (l offsetsLog) Offsets(index int32) (int64, int64, error) {
+	start, end := l.at(index).Offsets()
+	return start, end, nil
 }
 
 func (b *box) create(t testing.TB, name string, partitions int32, overrides map[string]string) *cluster.Topic {

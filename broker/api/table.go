@@ -26,7 +26,15 @@ var table = []entry{
 	{wire.Fetch, 4, 16, false, (*API).startFetch},                             // 01_fetch.go
 	{wire.ListOffsets, 1, 7, false, on((*API).listOffsets)},                   // 02_list_offsets.go
 	{wire.Metadata, 0, 12, false, on((*API).metadata)},                        // 03_metadata.go
-	{wire.FindCoordinator, 0, 4, false, on((*API).findCoordinator)},           // 10_find_coordinator.go
+	{wire.OffsetCommit, 0, 9, false, withCaller((*API).offsetCommit)},         // 08_offset_commit.go
+	{wire.OffsetFetch, 0, 9, false, withCaller((*API).offsetFetch)},           // 09_offset_fetch.go
+	{wire.FindCoordinator, 0, 6, false, on((*API).findCoordinator)},           // 10_find_coordinator.go
+	{wire.JoinGroup, 0, 9, false, withCaller((*API).joinGroup)},               // 11_join_group.go
+	{wire.Heartbeat, 0, 4, false, on((*API).heartbeat)},                       // 12_heartbeat.go
+	{wire.LeaveGroup, 0, 5, false, on((*API).leaveGroup)},                     // 13_leave_group.go
+	{wire.SyncGroup, 0, 5, false, withCaller((*API).syncGroup)},               // 14_sync_group.go
+	{wire.DescribeGroups, 0, 6, false, on((*API).describeGroups)},             // 15_describe_groups.go
+	{wire.ListGroups, 0, 5, false, on((*API).listGroups)},                     // 16_list_groups.go
 	{wire.APIVersions, 0, 3, false, on((*API).apiVersions)},                   // 18_api_versions.go
 	{wire.CreateTopics, 0, 7, false, on((*API).createTopics)},                 // 19_create_topics.go
 	{wire.DeleteTopics, 0, 6, false, on((*API).deleteTopics)},                 // 20_delete_topics.go
@@ -34,6 +42,8 @@ var table = []entry{
 	{wire.InitProducerID, 0, 4, false, on((*API).initProducerID)},             // 22_init_producer_id.go
 	{wire.OffsetForLeaderEpoch, 0, 4, false, on((*API).offsetForLeaderEpoch)}, // 23_offset_for_leader_epoch.go
 	{wire.DescribeConfigs, 0, 4, false, on((*API).describeConfigs)},           // 32_describe_configs.go
+	{wire.DeleteGroups, 0, 2, false, on((*API).deleteGroups)},                 // 42_delete_groups.go
+	{wire.OffsetDelete, 0, 0, false, on((*API).offsetDelete)},                 // 47_offset_delete.go
 }
 
 // on fits a method that takes its own request type to the table. Such a request is

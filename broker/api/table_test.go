@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -124,6 +125,8 @@ func FuzzRequests(f *testing.F) {
 // leaving is a connection on which nobody is kept waiting.
 type leaving struct{ server.Conn }
 
+func (leaving) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
 func (leaving) Leaving() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -175,6 +178,30 @@ func seeds(key int16) []kmsg.Request {
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"},
 		}
 		req.IncludeSynonyms, req.IncludeDocumentation = true, true
+		return []kmsg.Request{req}
+	case *kmsg.JoinGroupRequest:
+		static := joinRequest("")
+		static.InstanceID, static.Reason = kmsg.StringPtr("one"), kmsg.StringPtr("start")
+		return []kmsg.Request{joinRequest(""), joinRequest("x"), static}
+	case *kmsg.SyncGroupRequest:
+		return []kmsg.Request{syncRequest("x", 1)}
+	case *kmsg.LeaveGroupRequest:
+		req.Group, req.MemberID = "readers", "x"
+		req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: "x"}, {InstanceID: kmsg.StringPtr("one")}}
+		return []kmsg.Request{req}
+	case *kmsg.OffsetCommitRequest:
+		return []kmsg.Request{commitRequest("", -1, "press", 1, 5, "m"), commitRequest("x", 1, "none", 0, 5, "m")}
+	case *kmsg.OffsetFetchRequest:
+		return []kmsg.Request{fetchOffsets(1, "readers", 0, 1), fetchOffsets(8, "readers", 0, 1)}
+	case *kmsg.OffsetDeleteRequest:
+		req.Group = "readers"
+		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: "press", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 1}}}}
+		return []kmsg.Request{req}
+	case *kmsg.DescribeGroupsRequest:
+		req.Groups = []string{"readers", ""}
+		return []kmsg.Request{req}
+	case *kmsg.DeleteGroupsRequest:
+		req.Groups = []string{"readers", ""}
 		return []kmsg.Request{req}
 	default:
 		return []kmsg.Request{req}

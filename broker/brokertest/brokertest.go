@@ -13,6 +13,7 @@ import (
 
 	"github.com/headwater/headwater/broker"
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -46,6 +47,7 @@ func Config(dir string) broker.Config {
 		MaxProducers:       1000,
 		ProducerExpiration: 24 * time.Hour,
 		RetentionEvery:     30 * time.Second,
+		Groups:             group.DefaultConfig(),
 	}
 }
 

@@ -135,7 +135,11 @@ func (s *Solo) adopt(state *soloState, hosted []Hosted) {
 		t := state.topic(h.Topic)
 		switch {
 		case t == nil:
-			state.Topics = append(state.Topics, soloTopic{Name: h.Topic, ID: h.ID, Partitions: h.Index + 1})
+			found := soloTopic{Name: h.Topic, ID: h.ID, Partitions: h.Index + 1}
+			if topic.Internal(h.Topic) {
+				found.Overrides = topic.InternalOverrides()
+			}
+			state.Topics = append(state.Topics, found)
 			s.log.Warn("topic found on disk only; taken over with default settings", "topic", h.Topic)
 		case t.ID == h.ID && h.Index >= t.Partitions:
 			t.Partitions = h.Index + 1

@@ -199,6 +199,10 @@ func (d *Dir) FS() disk.FS { return d.fs }
 // ClusterID is the cluster that the data belongs to.
 func (d *Dir) ClusterID() string { return d.identity.clusterID }
 
+// WallTrusted reports whether the machine's time of day was known to be right when
+// it was last looked at.
+func (d *Dir) WallTrusted() bool { return d.clock.trusted() != untrusted }
+
 // BrokerID is the broker that the data belongs to.
 func (d *Dir) BrokerID() int32 { return d.identity.brokerID }
 

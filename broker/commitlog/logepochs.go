@@ -218,7 +218,11 @@ func (l *Log) collectEpochs() (found epochs, err error) {
 			break
 		}
 	}
-	return found.from(l.StartOffset()), err
+	start := l.StartOffset()
+	if len(found) > 0 { // the first batches may be gone, by damage or compaction
+		found[0].startOffset = min(found[0].startOffset, start)
+	}
+	return found.from(start), err
 }
 
 // epochAfter is the epoch with which what follows the i-th segment begins, or with

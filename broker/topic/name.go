@@ -7,8 +7,13 @@ import (
 	"fmt"
 )
 
-// ErrInvalidName is wrapped by what ValidateName returns.
-var ErrInvalidName = errors.New("invalid topic name")
+var (
+	// ErrInvalidName is wrapped by what ValidateName returns.
+	ErrInvalidName = errors.New("invalid topic name")
+	// ErrInternal is for who would write to, make or delete a topic that the broker
+	// keeps for itself.
+	ErrInternal = errors.New("the topic is the broker's own")
+)
 
 // maxNameLen is Kafka's, so that "<topic>-<partition>" fits a file name.
 const maxNameLen = 249
@@ -40,4 +45,18 @@ func nameByte(c byte) bool {
 // itself.
 func Internal(name string) bool {
 	return name == "__consumer_offsets" || name == "__transaction_state"
+}
+
+// InternalOverrides are the settings of such a topic: of each key the last record
+// stays, and nothing of it goes by size or age, also when the box is full, for it is
+// not readings but what the broker knows. The segments are small, since only closed
+// ones are ever compacted.
+func InternalOverrides() map[string]string {
+	return map[string]string{
+		"cleanup.policy":  Compact.String(),
+		"headwater.full":  Reject.String(),
+		"retention.bytes": "-1",
+		"retention.ms":    "-1",
+		"segment.bytes":   "4194304",
+	}
 }

@@ -38,6 +38,14 @@ func TestInternal(t *testing.T) {
 	}
 }
 
+// The settings of internal topics are ones that topics can have.
+func TestInternalOverrides(t *testing.T) {
+	got, err := Apply(Defaults(), InternalOverrides())
+	if err != nil || got.Cleanup != Compact || got.Full != Reject || got.Retention != Forever || got.RetentionBytes != -1 {
+		t.Errorf("got %+v, %v, want a topic of which nothing goes", got, err)
+	}
+}
+
 func TestID(t *testing.T) {
 	for range 200 {
 		id := NewID()

@@ -9,7 +9,15 @@ const (
 	ListOffsets          int16 = 2
 	Metadata             int16 = 3
 	ControlledShutdown   int16 = 7
+	OffsetCommit         int16 = 8
+	OffsetFetch          int16 = 9
 	FindCoordinator      int16 = 10
+	JoinGroup            int16 = 11
+	Heartbeat            int16 = 12
+	LeaveGroup           int16 = 13
+	SyncGroup            int16 = 14
+	DescribeGroups       int16 = 15
+	ListGroups           int16 = 16
 	APIVersions          int16 = 18
 	CreateTopics         int16 = 19
 	DeleteTopics         int16 = 20
@@ -17,6 +25,8 @@ const (
 	InitProducerID       int16 = 22
 	OffsetForLeaderEpoch int16 = 23
 	DescribeConfigs      int16 = 32
+	DeleteGroups         int16 = 42
+	OffsetDelete         int16 = 47
 )
 
 // ErrorCode is how an answer says what went wrong; 0 is no error.
@@ -33,10 +43,18 @@ const (
 	NotLeaderOrFollower          ErrorCode = 6
 	RequestTimedOut              ErrorCode = 7
 	MessageTooLarge              ErrorCode = 10
+	OffsetMetadataTooLarge       ErrorCode = 12
 	CoordinatorLoadInProgress    ErrorCode = 14
+	CoordinatorNotAvailable      ErrorCode = 15
+	NotCoordinator               ErrorCode = 16
 	InvalidTopic                 ErrorCode = 17
 	InvalidRequiredAcks          ErrorCode = 21
+	IllegalGeneration            ErrorCode = 22
+	InconsistentGroupProtocol    ErrorCode = 23
 	InvalidGroupID               ErrorCode = 24
+	UnknownMemberID              ErrorCode = 25
+	InvalidSessionTimeout        ErrorCode = 26
+	RebalanceInProgress          ErrorCode = 27
 	UnsupportedVersion           ErrorCode = 35
 	TopicAlreadyExists           ErrorCode = 36
 	InvalidPartitions            ErrorCode = 37
@@ -50,10 +68,16 @@ const (
 	InvalidProducerEpoch         ErrorCode = 47
 	TransactionalIDAuthorization ErrorCode = 53
 	KafkaStorageError            ErrorCode = 56
+	NonEmptyGroup                ErrorCode = 68
+	GroupIDNotFound              ErrorCode = 69
 	FetchSessionIDNotFound       ErrorCode = 70
 	FencedLeaderEpoch            ErrorCode = 74
 	UnknownLeaderEpoch           ErrorCode = 75
 	UnsupportedCompressionType   ErrorCode = 76
+	MemberIDRequired             ErrorCode = 79
+	GroupMaxSizeReached          ErrorCode = 81
+	FencedInstanceID             ErrorCode = 82
+	GroupSubscribedToTopic       ErrorCode = 86
 	InvalidRecord                ErrorCode = 87
 	UnknownTopicID               ErrorCode = 100
 )
@@ -68,10 +92,18 @@ var codeNames = map[ErrorCode]string{
 	NotLeaderOrFollower:          "NOT_LEADER_OR_FOLLOWER",
 	RequestTimedOut:              "REQUEST_TIMED_OUT",
 	MessageTooLarge:              "MESSAGE_TOO_LARGE",
+	OffsetMetadataTooLarge:       "OFFSET_METADATA_TOO_LARGE",
 	CoordinatorLoadInProgress:    "COORDINATOR_LOAD_IN_PROGRESS",
+	CoordinatorNotAvailable:      "COORDINATOR_NOT_AVAILABLE",
+	NotCoordinator:               "NOT_COORDINATOR",
 	InvalidTopic:                 "INVALID_TOPIC_EXCEPTION",
 	InvalidRequiredAcks:          "INVALID_REQUIRED_ACKS",
+	IllegalGeneration:            "ILLEGAL_GENERATION",
+	InconsistentGroupProtocol:    "INCONSISTENT_GROUP_PROTOCOL",
 	InvalidGroupID:               "INVALID_GROUP_ID",
+	UnknownMemberID:              "UNKNOWN_MEMBER_ID",
+	InvalidSessionTimeout:        "INVALID_SESSION_TIMEOUT",
+	RebalanceInProgress:          "REBALANCE_IN_PROGRESS",
 	UnsupportedVersion:           "UNSUPPORTED_VERSION",
 	TopicAlreadyExists:           "TOPIC_ALREADY_EXISTS",
 	InvalidPartitions:            "INVALID_PARTITIONS",
@@ -85,10 +117,16 @@ var codeNames = map[ErrorCode]string{
 	InvalidProducerEpoch:         "INVALID_PRODUCER_EPOCH",
 	TransactionalIDAuthorization: "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
 	KafkaStorageError:            "KAFKA_STORAGE_ERROR",
+	NonEmptyGroup:                "NON_EMPTY_GROUP",
+	GroupIDNotFound:              "GROUP_ID_NOT_FOUND",
 	FetchSessionIDNotFound:       "FETCH_SESSION_ID_NOT_FOUND",
 	FencedLeaderEpoch:            "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:           "UNKNOWN_LEADER_EPOCH",
 	UnsupportedCompressionType:   "UNSUPPORTED_COMPRESSION_TYPE",
+	MemberIDRequired:             "MEMBER_ID_REQUIRED",
+	GroupMaxSizeReached:          "GROUP_MAX_SIZE_REACHED",
+	FencedInstanceID:             "FENCED_INSTANCE_ID",
+	GroupSubscribedToTopic:       "GROUP_SUBSCRIBED_TO_TOPIC",
 	InvalidRecord:                "INVALID_RECORD",
 	UnknownTopicID:               "UNKNOWN_TOPIC_ID",
 }

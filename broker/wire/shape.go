@@ -36,6 +36,7 @@ const (
 	fixed    kind = iota // size bytes
 	text                 // a string
 	optional             // a string or null
+	blob                 // bytes
 	list                 // an array of structures
 	texts                // an array of strings
 	scalars              // an array of size bytes each, without tagged fields
@@ -63,6 +64,7 @@ const always int16 = 1<<15 - 1
 func bytesOf(size int) field  { return field{kind: fixed, size: size, through: always} }
 func str() field              { return field{kind: text, through: always} }
 func nullableStr() field      { return field{kind: optional, through: always} }
+func someBytes() field        { return field{kind: blob, through: always} }
 func strings() field          { return field{kind: texts, through: always} }
 func arrayOf(size int) field  { return field{kind: scalars, size: size, through: always} }
 func array(of ...field) field { return field{kind: list, of: group{fields: of}, through: always} }
@@ -109,6 +111,8 @@ func (w *walker) field(c *cursor, f field) {
 		c.take(c.textLen(w.flexible)) // null is bad here
 	case optional:
 		c.nullable(c.textLen(w.flexible))
+	case blob:
+		c.take(c.bytesLen(w.flexible)) // null is bad here
 	case texts:
 		for n := c.count(w.flexible); n > 0 && !c.bad; n-- {
 			c.take(c.textLen(w.flexible))

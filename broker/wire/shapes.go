@@ -67,11 +67,111 @@ var shapes = map[int16]group{
 			bytesOf(1).since(8),           // include topic authorized operations
 		},
 	},
+	OffsetCommit: {
+		fields: []field{
+			str(),                        // group
+			bytesOf(4).since(1),          // generation
+			str().since(1),               // member id
+			nullableStr().since(7),       // instance id
+			bytesOf(8).since(2).until(4), // retention
+			array( // topics
+				str().until(9),
+				bytesOf(16).since(10), // topic id
+				array( // partitions
+					bytesOf(4),
+					bytesOf(8),                   // offset
+					bytesOf(8).since(1).until(1), // timestamp
+					bytesOf(4).since(6),          // leader epoch
+					nullableStr(),                // metadata
+				),
+			),
+		},
+	},
+	OffsetFetch: {
+		fields: []field{
+			str().until(7), // group
+			array( // topics
+				str(),
+				arrayOf(4), // partitions
+			).until(7),
+			array( // groups
+				str(),
+				nullableStr().since(9), // member id
+				bytesOf(4).since(9),    // member epoch
+				array( // topics
+					str().until(9),
+					bytesOf(16).since(10), // topic id
+					arrayOf(4),            // partitions
+				),
+			).since(8),
+			bytesOf(1).since(7), // require stable
+		},
+	},
 	FindCoordinator: {
 		fields: []field{
 			str().until(3),      // key
 			bytesOf(1).since(1), // key type
 			strings().since(4),  // keys
+		},
+	},
+	JoinGroup: {
+		fields: []field{
+			str(),                  // group
+			bytesOf(4),             // session timeout
+			bytesOf(4).since(1),    // rebalance timeout
+			str(),                  // member id
+			nullableStr().since(5), // instance id
+			str(),                  // protocol type
+			array( // protocols
+				str(),
+				someBytes(), // metadata
+			),
+			nullableStr().since(8), // reason
+		},
+	},
+	Heartbeat: {
+		fields: []field{
+			str(),                  // group
+			bytesOf(4),             // generation
+			str(),                  // member id
+			nullableStr().since(3), // instance id
+		},
+	},
+	LeaveGroup: {
+		fields: []field{
+			str(),          // group
+			str().until(2), // member id
+			array( // members
+				str(),
+				nullableStr(),          // instance id
+				nullableStr().since(5), // reason
+			).since(3),
+		},
+	},
+	SyncGroup: {
+		fields: []field{
+			str(),                  // group
+			bytesOf(4),             // generation
+			str(),                  // member id
+			nullableStr().since(3), // instance id
+			nullableStr().since(5), // protocol type
+			nullableStr().since(5), // protocol
+			array( // assignments
+				str(), // member id
+				someBytes(),
+			),
+		},
+	},
+	DescribeGroups: {
+		fields: []field{
+			strings(),           // groups
+			bytesOf(1).since(3), // include authorized operations
+		},
+	},
+	ListGroups: {
+		fields: []field{
+			strings().since(4), // states
+			strings().since(5), // types
 		},
 	},
 	APIVersions: {
@@ -153,6 +253,22 @@ var shapes = map[int16]group{
 			),
 			bytesOf(1).since(1), // include synonyms
 			bytesOf(1).since(3), // include documentation
+		},
+	},
+	DeleteGroups: {
+		fields: []field{
+			strings(), // groups
+		},
+	},
+	OffsetDelete: {
+		fields: []field{
+			str(), // group
+			array( // topics
+				str(),
+				array( // partitions
+					bytesOf(4),
+				),
+			),
 		},
 	},
 }

@@ -1,0 +1,308 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Ready reports whether the group can be served here, nil, or why it cannot.
+func (c *Coordinator) Ready(id string) error {
+	_, err := c.serving(id)
+	return err
+}
+
+// Join answers on the channel, at the latest when the group's next generation has
+// begun. The member stays one that has joined when nobody takes the answer.
+func (c *Coordinator) Join(r *JoinRequest) <-chan JoinResult {
+	answer := make(chan JoinResult, 1)
+	reply := func(res JoinResult) { answer <- res }
+	if err := c.checkJoin(r); err != nil {
+		reply(JoinResult{MemberID: r.MemberID, Err: err})
+		return answer
+	}
+	newID := r.ClientID + "-" + c.newID()
+	if r.InstanceID != "" {
+		newID = r.InstanceID + "-" + c.newID()
+	}
+	r.Protocols = unique(r.Protocols)
+	for {
+		k, err := c.find(r.Group)
+		if k == nil && err == nil && r.MemberID == "" {
+			k, err = c.findOrMake(r.Group)
+		} else if k == nil && err == nil {
+			err = ErrUnknownMember
+		}
+		if err != nil {
+			reply(JoinResult{MemberID: r.MemberID, Err: err})
+			return answer
+		}
+		served := k.do(func(g *group, now time.Time) {
+			if err := c.room(r.growth(g)); err != nil {
+				reply(JoinResult{MemberID: r.MemberID, Err: err})
+				return
+			}
+			g.join(now, r, newID, reply)
+		})
+		if served {
+			return answer
+		}
+	}
+}
+
+func (c *Coordinator) checkJoin(r *JoinRequest) error {
+	switch {
+	case r.Group == "":
+		return ErrInvalidID
+	case tooLong(r.Group, r.MemberID, r.InstanceID, r.ClientID, r.ProtocolType):
+		return ErrTooLong
+	case slices.ContainsFunc(r.Protocols, func(p Protocol) bool { return tooLong(p.Name) }):
+		return ErrTooLong
+	case r.SessionTimeout < c.cfg.MinSessionTimeout || r.SessionTimeout > c.cfg.MaxSessionTimeout:
+		return fmt.Errorf("%w: %v, allowed is %v to %v", ErrSessionTimeout, r.SessionTimeout, c.cfg.MinSessionTimeout, c.cfg.MaxSessionTimeout)
+	}
+	return nil
+}
+
+// growth is how much more memory the group takes with r, about.
+func (r *JoinRequest) growth(g *group) int64 {
+	before := int64(0)
+	if m := g.byID[r.MemberID]; m != nil {
+		before = m.bytes
+	}
+	return protocolBytes(r.Protocols) + memberBytes - before
+}
+
+// unique drops protocols that are named twice; the first counts.
+func unique(protocols []Protocol) []Protocol {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(protocols, func(p Protocol) bool {
+		again := seen[p.Name]
+		seen[p.Name] = true
+		return again
+	})
+}
+
+func tooLong(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(s string) bool { return len(s) > maxIDBytes })
+}
+
+// Sync answers on the channel, when the generation's assignment is stored.
+func (c *Coordinator) Sync(r *SyncRequest) <-chan SyncResult {
+	answer := make(chan SyncResult, 1)
+	reply := func(res SyncResult) { answer <- res }
+	k, err := c.findMember(r.Group)
+	if err != nil {
+		if err == ErrLoading {
+			err = ErrRebalancing // the round of joining is lost, and clients do not expect to be told so
+		}
+		reply(SyncResult{Err: err})
+		return answer
+	}
+	served := k.do(func(g *group, now time.Time) {
+		size := int64(0)
+		for _, assignment := range r.Assignments {
+			size += int64(len(assignment))
+		}
+		if err := c.room(size); err != nil {
+			reply(SyncResult{Err: err})
+			return
+		}
+		g.sync(now, r, reply)
+	})
+	if !served {
+		reply(SyncResult{Err: ErrUnknownMember})
+	}
+	return answer
+}
+
+// findMember is find for requests of members, who are unknown where the group is.
+func (c *Coordinator) findMember(id string) (*cell, error) {
+	if id == "" {
+		return nil, ErrInvalidID
+	}
+	k, err := c.find(id)
+	if k == nil && err == nil {
+		err = ErrUnknownMember
+	}
+	return k, err
+}
+
+// Heartbeat keeps a member in its group.
+func (c *Coordinator) Heartbeat(r *HeartbeatRequest) error {
+	k, err := c.findMember(r.Group)
+	if err == ErrLoading {
+		return nil // it will have a whole session once the group is loaded
+	}
+	if err != nil {
+		return err
+	}
+	if !k.do(func(g *group, now time.Time) { err = g.heartbeat(now, r) }) {
+		return ErrUnknownMember
+	}
+	return err
+}
+
+// Leave takes members out of a group; errs are theirs.
+func (c *Coordinator) Leave(id string, leaving []LeavingMember) (errs []error, err error) {
+	k, err := c.findMember(id)
+	switch {
+	case err == ErrUnknownMember:
+		return slices.Repeat([]error{ErrUnknownMember}, len(leaving)), nil
+	case err != nil:
+		return nil, err
+	}
+	if !k.do(func(g *group, now time.Time) { errs = g.leave(now, leaving) }) {
+		return slices.Repeat([]error{ErrUnknownMember}, len(leaving)), nil
+	}
+	return errs, nil
+}
+
+// Commit keeps offsets and answers on the channel, when they are durable: with an
+// error for each of r.Offsets, in their order.
+func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
+	answer := make(chan []error, 1)
+	errs := make([]error, len(r.Offsets))
+	fail := func(err error) {
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = err
+			}
+		}
+		c.metrics.count(errs)
+		answer <- errs
+	}
+	kept := *r
+	kept.Offsets = nil
+	for i, o := range r.Offsets {
+		if len(o.Metadata) > c.cfg.MaxMetadataBytes {
+			errs[i] = fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMetadataTooLarge, len(o.Metadata), c.cfg.MaxMetadataBytes)
+			continue
+		}
+		kept.Offsets = append(kept.Offsets, o)
+	}
+	if tooLong(r.Group) {
+		fail(ErrTooLong)
+		return answer
+	}
+	for {
+		k, err := c.find(r.Group)
+		switch {
+		case err != nil || k != nil:
+		case r.Generation >= 0:
+			err = fmt.Errorf("%w: the group is unknown", ErrIllegalGeneration)
+		default:
+			k, err = c.findOrMake(r.Group)
+		}
+		if err != nil {
+			fail(err)
+			return answer
+		}
+		served := k.do(func(g *group, now time.Time) {
+			if err := c.room(kept.growth(g)); err != nil {
+				fail(err)
+				return
+			}
+			g.commit(now, &kept, fail)
+		})
+		if served {
+			return answer
+		}
+	}
+}
+
+// growth is how much more memory the group takes with r.
+func (r *CommitRequest) growth(g *group) (n int64) {
+	for i := range r.Offsets {
+		o := offset{Offset: r.Offsets[i]}
+		n += o.size()
+		if have, ok := g.offsets[o.TopicPartition]; ok {
+			n -= have.size()
+		}
+	}
+	return n
+}
+
+// Fetch returns the offsets of partitions in their order, -1 for those without.
+func (c *Coordinator) Fetch(id string, partitions []TopicPartition) (offsets []Offset, err error) {
+	err = c.look(id, func(g *group) { offsets = g.fetch(partitions) })
+	return offsets, err
+}
+
+// FetchAll returns all offsets of a group, in the order of topics and partitions.
+func (c *Coordinator) FetchAll(id string) (offsets []Offset, err error) {
+	err = c.look(id, func(g *group) { offsets = g.all() })
+	return offsets, err
+}
+
+// look shows f the group; one that nobody knows is one without anything.
+func (c *Coordinator) look(id string, f func(*group)) error {
+	k, err := c.find(id)
+	if err != nil {
+		return err
+	}
+	if k != nil && k.read(f) {
+		return nil
+	}
+	now, _ := c.clock()
+	f(newGroup(id, c.limits(), now))
+	return nil
+}
+
+// DeleteOffsets removes offsets of a group and answers on the channel.
+func (c *Coordinator) DeleteOffsets(id string, partitions []TopicPartition) <-chan Deleted {
+	answer := make(chan Deleted, 1)
+	k, err := c.findKnown(id)
+	if err != nil {
+		answer <- Deleted{Err: err}
+		return answer
+	}
+	reply := func(errs []error, err error) { answer <- Deleted{errs, err} }
+	if !k.do(func(g *group, _ time.Time) { g.deleteOffsets(partitions, reply) }) {
+		answer <- Deleted{Err: ErrUnknownGroup}
+	}
+	return answer
+}
+
+// Deleted is what became of a request to delete: of its parts, or of all of it.
+type Deleted struct {
+	Errs []error
+	Err  error
+}
+
+// DropTopic drops the offsets of a topic that was deleted: one that is made in its
+// place begins anew.
+func (c *Coordinator) DropTopic(topic string) {
+	for _, k := range c.cells() {
+		k.do(func(g *group, _ time.Time) {
+			g.dropOffsets(g.of(topic), func(err error) {
+				if err != nil {
+					c.log.Warn("offsets of a deleted topic not dropped", "group", g.id, "topic", topic, "err", err)
+				}
+			})
+		})
+	}
+}
+
+// Delete removes a group that has no members, and answers on the channel.
+func (c *Coordinator) Delete(id string) <-chan error {
+	answer := make(chan error, 1)
+	k, err := c.findKnown(id)
+	if err != nil {
+		answer <- err
+		return answer
+	}
+	reply := func(err error) { answer <- err }
+	if !k.do(func(g *group, _ time.Time) { g.delete(reply) }) {
+		answer <- ErrUnknownGroup
+	}
+	return answer
+}
+
+func (c *Coordinator) findKnown(id string) (*cell, error) {
+	k, err := c.find(id)
+	if k == nil && err == nil {
+		err = fmt.Errorf("%w: %.60q", ErrUnknownGroup, id)
+	}
+	return k, err
+}
