@@ -143,6 +143,14 @@ func logSettings(s topic.Settings) commitlog.Settings {
 	}
 }
 
+// Configure changes the settings of an open partition. What is appended from now
+// on is held against them, and the next round of retention too.
+func (s *Set) Configure(name string, index int32, settings topic.Settings) {
+	if p, err := s.Get(name, index); err == nil {
+		p.log.Configure(logSettings(settings))
+	}
+}
+
 // Lead lets an open partition take records in the given epoch.
 func (s *Set) Lead(name string, index, leaderEpoch int32) {
 	if p, err := s.Get(name, index); err == nil {
