@@ -66,6 +66,10 @@ var codes = []struct {
 	{cluster.ErrInvalidReplicationFactor, wire.InvalidReplicationFactor},
 	{cluster.ErrInvalidAssignment, wire.InvalidReplicaAssignment},
 	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
+	{cluster.ErrUnknownPartition, wire.UnknownTopicOrPartition},
+	{cluster.ErrInternalTopic, wire.PolicyViolation},
+	{cluster.ErrElectionNotNeeded, wire.ElectionNotNeeded},
+	{cluster.ErrNoReassignment, wire.NoReassignmentInProgress},
 
 	{errTooLarge, wire.MessageTooLarge},
 	{errTransactional, wire.TransactionalIDAuthorization}, // fatal to every client; after another code librdkafka asks for ever

@@ -186,6 +186,8 @@ func (h *memHost) Open(name string, index int32, _ topic.ID, _ topic.Settings) (
 	return -1, nil
 }
 
+func (h *memHost) Configure(string, int32, topic.Settings) {}
+
 func (h *memHost) Lead(name string, index, leaderEpoch int32) {
 	h.partition(name, index).leaderEpoch = leaderEpoch
 }

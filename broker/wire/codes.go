@@ -4,18 +4,30 @@ import "fmt"
 
 // The API keys that headwater names.
 const (
-	Produce            int16 = 0
-	Fetch              int16 = 1
-	ListOffsets        int16 = 2
-	Metadata           int16 = 3
-	ControlledShutdown int16 = 7
-	FindCoordinator    int16 = 10
-	APIVersions        int16 = 18
-	CreateTopics       int16 = 19
-	DeleteTopics       int16 = 20
-	DeleteRecords      int16 = 21
-	InitProducerID     int16 = 22
-	DescribeConfigs    int16 = 32
+	Produce                     int16 = 0
+	Fetch                       int16 = 1
+	ListOffsets                 int16 = 2
+	Metadata                    int16 = 3
+	ControlledShutdown          int16 = 7
+	FindCoordinator             int16 = 10
+	APIVersions                 int16 = 18
+	CreateTopics                int16 = 19
+	DeleteTopics                int16 = 20
+	DeleteRecords               int16 = 21
+	InitProducerID              int16 = 22
+	DescribeACLs                int16 = 29
+	DescribeConfigs             int16 = 32
+	AlterConfigs                int16 = 33
+	AlterReplicaLogDirs         int16 = 34
+	DescribeLogDirs             int16 = 35
+	CreatePartitions            int16 = 37
+	ElectLeaders                int16 = 43
+	IncrementalAlterConfigs     int16 = 44
+	AlterPartitionReassignments int16 = 45
+	ListPartitionReassignments  int16 = 46
+	DescribeCluster             int16 = 60
+	DescribeProducers           int16 = 61
+	DescribeTopicPartitions     int16 = 75
 )
 
 // ErrorCode is how an answer says what went wrong; 0 is no error.
@@ -31,6 +43,7 @@ const (
 	LeaderNotAvailable           ErrorCode = 5
 	NotLeaderOrFollower          ErrorCode = 6
 	RequestTimedOut              ErrorCode = 7
+	ReplicaNotAvailable          ErrorCode = 9
 	MessageTooLarge              ErrorCode = 10
 	CoordinatorLoadInProgress    ErrorCode = 14
 	InvalidTopic                 ErrorCode = 17
@@ -48,13 +61,19 @@ const (
 	OutOfOrderSequenceNumber     ErrorCode = 45
 	InvalidProducerEpoch         ErrorCode = 47
 	TransactionalIDAuthorization ErrorCode = 53
+	SecurityDisabled             ErrorCode = 54
 	KafkaStorageError            ErrorCode = 56
+	LogDirNotFound               ErrorCode = 57
 	FetchSessionIDNotFound       ErrorCode = 70
 	FencedLeaderEpoch            ErrorCode = 74
 	UnknownLeaderEpoch           ErrorCode = 75
 	UnsupportedCompressionType   ErrorCode = 76
+	ElectionNotNeeded            ErrorCode = 84
+	NoReassignmentInProgress     ErrorCode = 85
 	InvalidRecord                ErrorCode = 87
 	UnknownTopicID               ErrorCode = 100
+	MismatchedEndpointType       ErrorCode = 114
+	UnsupportedEndpointType      ErrorCode = 115
 )
 
 var codeNames = map[ErrorCode]string{
@@ -66,6 +85,7 @@ var codeNames = map[ErrorCode]string{
 	LeaderNotAvailable:           "LEADER_NOT_AVAILABLE",
 	NotLeaderOrFollower:          "NOT_LEADER_OR_FOLLOWER",
 	RequestTimedOut:              "REQUEST_TIMED_OUT",
+	ReplicaNotAvailable:          "REPLICA_NOT_AVAILABLE",
 	MessageTooLarge:              "MESSAGE_TOO_LARGE",
 	CoordinatorLoadInProgress:    "COORDINATOR_LOAD_IN_PROGRESS",
 	InvalidTopic:                 "INVALID_TOPIC_EXCEPTION",
@@ -83,13 +103,19 @@ var codeNames = map[ErrorCode]string{
 	OutOfOrderSequenceNumber:     "OUT_OF_ORDER_SEQUENCE_NUMBER",
 	InvalidProducerEpoch:         "INVALID_PRODUCER_EPOCH",
 	TransactionalIDAuthorization: "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+	SecurityDisabled:             "SECURITY_DISABLED",
 	KafkaStorageError:            "KAFKA_STORAGE_ERROR",
+	LogDirNotFound:               "LOG_DIR_NOT_FOUND",
 	FetchSessionIDNotFound:       "FETCH_SESSION_ID_NOT_FOUND",
 	FencedLeaderEpoch:            "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:           "UNKNOWN_LEADER_EPOCH",
 	UnsupportedCompressionType:   "UNSUPPORTED_COMPRESSION_TYPE",
+	ElectionNotNeeded:            "ELECTION_NOT_NEEDED",
+	NoReassignmentInProgress:     "NO_REASSIGNMENT_IN_PROGRESS",
 	InvalidRecord:                "INVALID_RECORD",
 	UnknownTopicID:               "UNKNOWN_TOPIC_ID",
+	MismatchedEndpointType:       "MISMATCHED_ENDPOINT_TYPE",
+	UnsupportedEndpointType:      "UNSUPPORTED_ENDPOINT_TYPE",
 }
 
 // String returns Kafka's name for the code.
