@@ -168,6 +168,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		AutoCreateTopics:  b.cfg.AutoCreateTopics,
 		DefaultPartitions: b.cfg.DefaultPartitions,
 		FetchBytes:        b.cfg.FetchBytes,
+		LogDir:            logDir{b.dir},
 	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections

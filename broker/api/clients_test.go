@@ -51,7 +51,7 @@ func logBroker(t *testing.T) string {
 	if err := solo.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b := &box{api: New(Config{BrokerID: 7, AutoCreateTopics: true, FetchBytes: 8 << 20}, solo, Hosted(set), partition.NewProducerIDs(dir.FS(), dir.Path(), quiet), quiet), solo: solo}
+	b := &box{api: New(Config{BrokerID: 7, AutoCreateTopics: true, FetchBytes: 8 << 20, LogDir: dir}, solo, Hosted(set), partition.NewProducerIDs(dir.FS(), dir.Path(), quiet), quiet), solo: solo}
 	b.serve(t, ln)
 	return ln.Addr().String()
 }

@@ -30,6 +30,11 @@ var (
 	errCoordinatorType  = errors.New("coordinators are of groups (0) and transactions (1)")
 	errGroupID          = errors.New("a group's id cannot be empty")
 	errUnsupportedQuery = errors.New("not supported in this version")
+	errNoAuthorizer     = errors.New("there is no authorizer: nobody is asked who he is")
+	errUnknownLogDir    = errors.New("no log directory of this broker")
+	errNoReplica        = errors.New("this broker has no replica of the partition")
+	errEndpointMismatch = errors.New("another type of endpoint than was wanted")
+	errEndpointType     = errors.New("endpoints are of brokers (1) and controllers (2)")
 )
 
 // codes is the only map from the errors of the rooms to Kafka's. The first line
@@ -38,6 +43,8 @@ var codes = []struct {
 	err  error
 	code wire.ErrorCode
 }{
+	{errNoReplica, wire.ReplicaNotAvailable}, // before the partition's own error, which it wraps
+
 	{record.ErrOldFormat, wire.UnsupportedForMessageFormat},
 	{record.ErrCorrupt, wire.CorruptMessage},
 	{io.ErrUnexpectedEOF, wire.CorruptMessage}, // record.Next's, for a batch that is cut off
@@ -84,6 +91,10 @@ var codes = []struct {
 	{errCoordinatorType, wire.InvalidRequest},
 	{errGroupID, wire.InvalidGroupID},
 	{errUnsupportedQuery, wire.UnsupportedVersion},
+	{errNoAuthorizer, wire.SecurityDisabled},
+	{errUnknownLogDir, wire.LogDirNotFound},
+	{errEndpointMismatch, wire.MismatchedEndpointType},
+	{errEndpointType, wire.UnsupportedEndpointType},
 	{wire.ErrMalformed, wire.InvalidRequest},
 
 	{context.Canceled, wire.RequestTimedOut},

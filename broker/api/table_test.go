@@ -177,6 +177,6 @@ func seeds(key int16) []kmsg.Request {
 		req.IncludeSynonyms, req.IncludeDocumentation = true, true
 		return []kmsg.Request{req}
 	default:
-		return []kmsg.Request{req}
+		return adminSeeds(req)
 	}
 }
