@@ -185,6 +185,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		DefaultPartitions: b.cfg.DefaultPartitions,
 		FetchBytes:        b.cfg.FetchBytes,
 		Groups:            b.groups,
+		LogDir:            logDir{b.dir},
 	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections

@@ -13,6 +13,8 @@ const (
 	latest       = -1 // the high watermark
 	earliest     = -2 // the log start offset
 	maxTimestamp = -3 // the record with the latest timestamp, from version 7
+	earliestHere = -4 // the first record that is not in remote storage, from version 8
+	latestRemote = -5 // the last record that is, from version 9
 )
 
 // listOffsets finds offsets by time, one by one. Transactions would make the last
@@ -51,6 +53,10 @@ func (a *API) listOffset(version int16, topic string, p kmsg.ListOffsetsRequestT
 		out.Offset = highWatermark
 	case p.Timestamp == earliest:
 		out.Offset = logStartOffset
+	case p.Timestamp == earliestHere && version >= 8: // there is no remote storage
+		out.Offset = logStartOffset
+	case p.Timestamp == latestRemote && version >= 9:
+		found = false
 	case p.Timestamp == maxTimestamp && version >= 7:
 		out.Offset, out.Timestamp, found, err = latestTimestamp(from)
 	case p.Timestamp < 0:

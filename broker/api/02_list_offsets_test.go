@@ -44,9 +44,11 @@ func TestListOffsets(t *testing.T) {
 		"unknownPartition": {2, -1, -1, 1, kmsg.ListOffsetsResponseTopicPartition{ErrorCode: int16(wire.UnknownTopicOrPartition), Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
 		"fenced":           {0, -1, 0, 4, kmsg.ListOffsetsResponseTopicPartition{ErrorCode: int16(wire.FencedLeaderEpoch), Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
 		"unknownEpoch":     {0, -1, 2, 4, kmsg.ListOffsetsResponseTopicPartition{ErrorCode: int16(wire.UnknownLeaderEpoch), Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
-		"unknownQuery":     {0, -4, -1, 1, kmsg.ListOffsetsResponseTopicPartition{ErrorCode: int16(wire.UnsupportedVersion), Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
+		"earliestHere":     {0, -4, -1, 8, kmsg.ListOffsetsResponseTopicPartition{Offset: 1, Timestamp: -1, LeaderEpoch: 1}},
+		"latestRemote":     {0, -5, -1, 9, kmsg.ListOffsetsResponseTopicPartition{Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
+		"unknownQuery":     {0, -6, -1, 1, kmsg.ListOffsetsResponseTopicPartition{ErrorCode: int16(wire.UnsupportedVersion), Offset: -1, Timestamp: -1, LeaderEpoch: -1}},
 	} {
-		for version := tc.since; version <= 7; version++ {
+		for version := tc.since; version <= 10; version++ {
 			req := listRequest("press", tc.index, tc.timestamp)
 			req.Topics[0].Partitions[0].CurrentLeaderEpoch = tc.epoch
 			got := call[*kmsg.ListOffsetsResponse](t, c, req, version).Topics[0].Partitions[0]
@@ -62,13 +64,18 @@ func TestListOffsets(t *testing.T) {
 	}
 }
 
-// The latest timestamp can be asked for from version 7 on.
-func TestListOffsetsMaxTimestampTooEarly(t *testing.T) {
+// Some places can be asked for from a version on.
+func TestListOffsetsTooEarly(t *testing.T) {
 	b := newBox(t)
 	b.create(t, "press", 1, nil)
-	got := call[*kmsg.ListOffsetsResponse](t, b.dial(t), listRequest("press", 0, -3), 6).Topics[0].Partitions[0]
-	if code(got.ErrorCode) != wire.UnsupportedVersion {
-		t.Errorf("%v, want %v", code(got.ErrorCode), wire.UnsupportedVersion)
+	c := b.dial(t)
+	for timestamp, since := range map[int64]int16{-3: 7, -4: 8, -5: 9} {
+		for version := int16(1); version < since; version++ {
+			got := call[*kmsg.ListOffsetsResponse](t, c, listRequest("press", 0, timestamp), version).Topics[0].Partitions[0]
+			if code(got.ErrorCode) != wire.UnsupportedVersion || got.Offset != -1 {
+				t.Errorf("timestamp %d in version %d: %v, offset %d; want %v, -1", timestamp, version, code(got.ErrorCode), got.Offset, wire.UnsupportedVersion)
+			}
+		}
 	}
 }
 

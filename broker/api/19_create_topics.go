@@ -82,7 +82,7 @@ func (a *API) created(out *kmsg.CreateTopicsResponseTopic, made *cluster.Topic, 
 	if len(made.Partitions) > 0 {
 		out.ReplicationFactor = int16(len(made.Partitions[0].Replicas))
 	}
-	for _, s := range topicSettings(made, a.cluster.Snapshot().Defaults) {
+	for _, s := range topicSettings(made, a.cluster.Snapshot()) {
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		c.Name, c.Value, c.Source = s.name, &s.value, int8(s.source)
 		out.Configs = append(out.Configs, c)

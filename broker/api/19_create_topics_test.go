@@ -142,6 +142,37 @@ func TestCreateTopicsValidateOnly(t *testing.T) {
 	}
 }
 
+// What cannot be told apart, or names no topic, is refused, and deletes nothing.
+func TestDeleteTopicsRefuses(t *testing.T) {
+	one := kmsg.StringPtr("one")
+	for name, tc := range map[string]struct {
+		topics []kmsg.DeleteTopicsRequestTopic
+		id     bool // of one, in the last of them
+		want   wire.ErrorCode
+	}{
+		"twice":     {[]kmsg.DeleteTopicsRequestTopic{{Topic: one}, {Topic: one}}, false, wire.InvalidRequest},
+		"both":      {[]kmsg.DeleteTopicsRequestTopic{{Topic: one}}, true, wire.InvalidRequest},
+		"neither":   {[]kmsg.DeleteTopicsRequestTopic{{}}, false, wire.InvalidRequest},
+		"unknown":   {[]kmsg.DeleteTopicsRequestTopic{{Topic: kmsg.StringPtr("none")}}, false, wire.UnknownTopicOrPartition},
+		"unknownID": {[]kmsg.DeleteTopicsRequestTopic{{TopicID: topic.ID{9}}}, false, wire.UnknownTopicID},
+		"badName":   {[]kmsg.DeleteTopicsRequestTopic{{Topic: kmsg.StringPtr("b/ad")}}, false, wire.UnknownTopicOrPartition},
+	} {
+		b := newBox(t)
+		made := b.create(t, "one", 1, nil)
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		if req.Topics = tc.topics; tc.id {
+			req.Topics[len(req.Topics)-1].TopicID = made.ID
+		}
+		resp := call[*kmsg.DeleteTopicsResponse](t, b.dial(t), req, 6)
+		if len(resp.Topics) != 1 || code(resp.Topics[0].ErrorCode) != tc.want || resp.Topics[0].ErrorMessage == nil {
+			t.Errorf("%s: %+v, want one answer, %v", name, resp.Topics, tc.want)
+		}
+		if _, there := b.solo.Snapshot().Topic("one"); !there {
+			t.Errorf("%s: it was deleted", name)
+		}
+	}
+}
+
 func TestDeleteTopics(t *testing.T) {
 	for version := int16(0); version <= 6; version++ {
 		b := newBox(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // toHighWatermark is the offset that asks for all records to go.
@@ -35,13 +36,16 @@ func (a *API) deleteRecords(_ context.Context, req *kmsg.DeleteRecordsRequest) k
 	return resp
 }
 
-func (a *API) deleteBefore(topic string, index int32, offset int64) (logStartOffset int64, err error) {
-	p, err := a.partitions.Get(topic, index)
+func (a *API) deleteBefore(name string, index int32, offset int64) (logStartOffset int64, err error) {
+	if topic.Internal(name) {
+		return -1, fmt.Errorf("%w: %s", topic.ErrInternal, name)
+	}
+	p, err := a.partitions.Get(name, index)
 	if err != nil {
 		return -1, err
 	}
 	if p.LeaderEpoch() < 0 {
-		return -1, fmt.Errorf("%.60s-%d: %w", topic, index, partition.ErrNotLeader)
+		return -1, fmt.Errorf("%.60s-%d: %w", name, index, partition.ErrNotLeader)
 	}
 	if offset == toHighWatermark {
 		_, offset = p.Offsets()

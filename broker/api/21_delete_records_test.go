@@ -27,6 +27,7 @@ func TestDeleteRecords(t *testing.T) {
 		{"pastTheEnd", "press", 0, 11, -1, wire.OffsetOutOfRange},
 		{"negative", "press", 0, -2, -1, wire.OffsetOutOfRange},
 		{"unknown", "none", 0, 1, -1, wire.UnknownTopicOrPartition},
+		{"internal", "__consumer_offsets", 0, 1, -1, wire.InvalidTopic},
 		{"all", "press", 0, -1, 10, wire.None},
 	} {
 		part := kmsg.NewDeleteRecordsRequestTopicPartition()

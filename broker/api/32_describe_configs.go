@@ -24,10 +24,6 @@ type setting struct {
 // describeConfigs lists the settings of topics and of this broker. A resource that
 // is asked for twice is answered once.
 func (a *API) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
-	type resource struct {
-		kind kmsg.ConfigResourceType
-		name string
-	}
 	seen := map[resource]bool{}
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	for _, r := range req.Resources {
@@ -60,69 +56,103 @@ func (a *API) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting, 
 		if err != nil {
 			return nil, err
 		}
-		return topicSettings(t, snapshot.Defaults), nil
+		return topicSettings(t, snapshot), nil
 	case kmsg.ConfigResourceTypeBroker:
 		switch name {
 		case a.brokerName():
-			return a.brokerSettings(snapshot.Defaults), nil
-		case "": // what was changed for all brokers at run time: nothing can be
-			return nil, nil
+			return a.brokerSettings(snapshot), nil
+		case "":
+			return changedForAll(snapshot), nil
 		}
 		return nil, fmt.Errorf("%w: broker %.20q was asked for, this is %s", errInvalidRequest, name, a.brokerName())
 	}
 	return nil, fmt.Errorf("%w: resources of type %d have no settings here", errInvalidRequest, kind)
 }
 
-// topicSettings lists t's settings, and where each comes from: the topic itself,
-// the broker's configuration, or what headwater has without one.
-func topicSettings(t *cluster.Topic, defaults topic.Settings) []setting {
-	inherited, built := defaults.Describe(), topic.Defaults().Describe()
+// topicSettings lists t's settings, and where each comes from: the topic itself, or
+// what it inherits.
+func topicSettings(t *cluster.Topic, snapshot *cluster.Snapshot) []setting {
+	inherited := inheritedSettings(snapshot)
 	out := make([]setting, 0, len(inherited))
-	for i, d := range t.Settings.Describe() { // the same names in the same order in all three
+	for i, d := range t.Settings.Describe() { // the same names in the same order
 		s := setting{name: d.Name, value: d.Value, doc: d.Doc, kind: kmsg.ConfigType(d.Type)}
-		broker := brokerSetting(inherited[i], built[i])
-		s.source = broker.source
+		from := inherited[i]
+		s.source = from[0].source
 		if _, ok := t.Overrides[d.Name]; ok {
 			s.source = kmsg.ConfigSourceDynamicTopicConfig
 			s.synonyms = []setting{{name: s.name, value: s.value, source: s.source}}
 		}
-		if broker.name != "" {
-			s.synonyms = append(s.synonyms, broker)
+		if d.BrokerKey != "" {
+			s.synonyms = append(s.synonyms, from...)
 		}
 		out = append(out, s)
 	}
 	return out
 }
 
-// brokerSetting is what a topic's setting falls back to, by the broker's name for
-// it, "" when it has none.
-func brokerSetting(inherited, built topic.Described) setting {
-	s := setting{
-		name: inherited.BrokerKey, value: inherited.Value, doc: inherited.Doc, kind: kmsg.ConfigType(inherited.Type),
-		source: kmsg.ConfigSourceDefaultConfig, readOnly: true,
+// inheritedSettings lists where each topics' setting comes from when the topic has
+// none of its own, by the broker's name for it and the deciding one first: what was
+// changed for this broker while it ran, what was changed for all, its
+// configuration, and what headwater has without one.
+func inheritedSettings(snapshot *cluster.Snapshot) [][]setting {
+	from := snapshot.DefaultsFrom
+	configured, built := from.Configured.Describe(), topic.Defaults().Describe()
+	out := make([][]setting, len(built))
+	for i, b := range built {
+		add := func(value string, source kmsg.ConfigSource) {
+			out[i] = append(out[i], setting{name: b.BrokerKey, value: value, source: source})
+		}
+		if value, ok := from.ThisBroker[b.Name]; ok {
+			add(value, kmsg.ConfigSourceDynamicBrokerConfig)
+		}
+		if value, ok := from.AllBrokers[b.Name]; ok {
+			add(value, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
+		}
+		if value := configured[i].Value; value != b.Value {
+			add(value, kmsg.ConfigSourceStaticBrokerConfig)
+		}
+		add(b.Value, kmsg.ConfigSourceDefaultConfig)
 	}
-	if inherited.Value != built.Value {
-		s.source = kmsg.ConfigSourceStaticBrokerConfig
-	}
-	return s
+	return out
 }
 
-// brokerSettings lists those of this broker's settings that Kafka's tools know.
-func (a *API) brokerSettings(defaults topic.Settings) []setting {
+// changedForAll lists what was changed for all brokers while they ran.
+func changedForAll(snapshot *cluster.Snapshot) (out []setting) {
+	for _, d := range snapshot.Defaults.Describe() {
+		if value, ok := snapshot.DefaultsFrom.AllBrokers[d.Name]; ok {
+			s := setting{name: d.BrokerKey, value: value, doc: d.Doc, kind: kmsg.ConfigType(d.Type), source: kmsg.ConfigSourceDynamicDefaultBrokerConfig}
+			s.synonyms = []setting{{name: s.name, value: s.value, source: s.source}}
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// brokerSettings lists those of this broker's settings that Kafka's tools know. The
+// defaults of topics can be changed while it runs, the others not.
+func (a *API) brokerSettings(snapshot *cluster.Snapshot) []setting {
 	static := func(name, value string, kind kmsg.ConfigType, doc string) setting {
-		return setting{name: name, value: value, kind: kind, doc: doc, source: kmsg.ConfigSourceStaticBrokerConfig, readOnly: true}
+		source := kmsg.ConfigSourceStaticBrokerConfig
+		return setting{name: name, value: value, kind: kind, doc: doc, source: source, readOnly: true, synonyms: []setting{{name: name, value: value, source: source}}}
 	}
 	out := []setting{
 		static("auto.create.topics.enable", strconv.FormatBool(a.cfg.AutoCreateTopics), kmsg.ConfigTypeBoolean, "Asking for the metadata of an unknown topic makes it."),
 		static("broker.id", a.brokerName(), kmsg.ConfigTypeInt, "This broker's id."),
 		static("default.replication.factor", "1", kmsg.ConfigTypeInt, "Replicas of a topic that is created without a number."),
+		static("delete.topic.enable", "true", kmsg.ConfigTypeBoolean, "Topics can be deleted."),
+		static("log.dirs", a.cfg.LogDir.Path(), kmsg.ConfigTypeString, "The directory of the partitions."),
 		static("num.partitions", strconv.Itoa(int(a.cfg.DefaultPartitions)), kmsg.ConfigTypeInt, "Partitions of a topic that is created without a number."),
+		static("unclean.leader.election.enable", "false", kmsg.ConfigTypeBoolean, "Nothing outside the ISR becomes a leader."),
 	}
-	built := topic.Defaults().Describe()
-	for i, d := range defaults.Describe() {
-		if s := brokerSetting(d, built[i]); s.name != "" {
-			out = append(out, s)
+	inherited := inheritedSettings(snapshot)
+	for i, d := range snapshot.Defaults.Describe() {
+		if d.BrokerKey == "" {
+			continue
 		}
+		out = append(out, setting{
+			name: d.BrokerKey, value: d.Value, doc: d.Doc, kind: kmsg.ConfigType(d.Type),
+			source: inherited[i][0].source, synonyms: inherited[i],
+		})
 	}
 	return out
 }

@@ -79,10 +79,15 @@ func TestDescribeBroker(t *testing.T) {
 	c := b.dial(t)
 	resp := call[*kmsg.DescribeConfigsResponse](t, c, describeRequest(kmsg.ConfigResourceTypeBroker, "7"), 4)
 	for name, want := range map[string]string{
-		"auto.create.topics.enable": "true", "broker.id": "7", "num.partitions": "2", "message.max.bytes": "1048588", "log.retention.bytes": "268435456",
+		"auto.create.topics.enable": "true", "broker.id": "7", "num.partitions": "2", "delete.topic.enable": "true", "log.dirs": "/flash/data",
 	} {
-		if got := setting1(t, resp, name); *got.Value != want || !got.ReadOnly {
-			t.Errorf("%s is %s, read-only %v; want %s, true", name, *got.Value, got.ReadOnly, want)
+		if got := setting1(t, resp, name); *got.Value != want || !got.ReadOnly || got.Source != kmsg.ConfigSourceStaticBrokerConfig {
+			t.Errorf("%s is %s from %v, read-only %v; want %s, static, true", name, *got.Value, got.Source, got.ReadOnly, want)
+		}
+	}
+	for name, want := range map[string]string{"message.max.bytes": "1048588", "log.retention.bytes": "268435456"} { // can be changed
+		if got := setting1(t, resp, name); *got.Value != want || got.ReadOnly || got.Source != kmsg.ConfigSourceDefaultConfig {
+			t.Errorf("%s is %s from %v, read-only %v; want %s, default, false", name, *got.Value, got.Source, got.ReadOnly, want)
 		}
 	}
 	everyone := call[*kmsg.DescribeConfigsResponse](t, c, describeRequest(kmsg.ConfigResourceTypeBroker, ""), 4)

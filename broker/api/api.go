@@ -31,9 +31,18 @@ type Config struct {
 	DefaultPartitions int32 // told by DescribeConfigs; the coordinator applies it
 	MaxRequestBytes   int32 // of a produce request; 0 for DefaultMaxRequestBytes
 	FetchBytes        int64 // records that are read and not yet written, of all fetches together
+	LogDir            LogDir
+	Groups            *group.Coordinator
+	ZooKeeper         ZooKeeperOffsets // nil without ZooKeeper
+}
 
-	Groups    *group.Coordinator
-	ZooKeeper ZooKeeperOffsets // nil without ZooKeeper
+// LogDir is where the partitions of this broker are.
+type LogDir interface {
+	// Path is absolute.
+	Path() string
+	// Volume tells the size of the file system below it, and what is free there, in
+	// bytes; -1 is not known.
+	Volume() (capacity, free int64)
 }
 
 // DefaultMaxRequestBytes is the longest produce request.
@@ -54,6 +63,8 @@ type Partition interface {
 	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
+	Size() int64
+	ActiveProducers() []partition.ActiveProducer
 }
 
 // Partitions finds the partitions that this broker hosts.

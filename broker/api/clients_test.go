@@ -52,7 +52,7 @@ func logBroker(t *testing.T) string {
 		t.Fatal(err)
 	}
 	groups := runGroups(t, offsetsLog{solo, Hosted(set)})
-	b := &box{api: New(Config{BrokerID: 7, AutoCreateTopics: true, FetchBytes: 8 << 20, Groups: groups}, solo, Hosted(set), partition.NewProducerIDs(dir.FS(), dir.Path(), quiet), quiet), solo: solo}
+	b := &box{api: New(Config{BrokerID: 7, AutoCreateTopics: true, FetchBytes: 8 << 20, Groups: groups, LogDir: dir}, solo, Hosted(set), partition.NewProducerIDs(dir.FS(), dir.Path(), quiet), quiet), solo: solo}
 	b.serve(t, ln)
 	return ln.Addr().String()
 }

@@ -32,6 +32,11 @@ var (
 	errGroupID          = errors.New("a group's id cannot be empty")
 	errUnsupportedQuery = errors.New("not supported in this version")
 	errLeaving          = errors.New("the broker is stopping, or the client is gone")
+	errNoAuthorizer     = errors.New("there is no authorizer: nobody is asked who he is")
+	errUnknownLogDir    = errors.New("no log directory of this broker")
+	errNoReplica        = errors.New("this broker has no replica of the partition")
+	errEndpointMismatch = errors.New("another type of endpoint than was wanted")
+	errEndpointType     = errors.New("endpoints are of brokers (1) and controllers (2)")
 )
 
 // codes is the only map from the errors of the rooms to Kafka's. The first line
@@ -40,6 +45,8 @@ var codes = []struct {
 	err  error
 	code wire.ErrorCode
 }{
+	{errNoReplica, wire.ReplicaNotAvailable}, // before the partition's own error, which it wraps
+
 	{record.ErrOldFormat, wire.UnsupportedForMessageFormat},
 	{record.ErrCorrupt, wire.CorruptMessage},
 	{io.ErrUnexpectedEOF, wire.CorruptMessage}, // record.Next's, for a batch that is cut off
@@ -70,6 +77,10 @@ var codes = []struct {
 	{cluster.ErrInvalidReplicationFactor, wire.InvalidReplicationFactor},
 	{cluster.ErrInvalidAssignment, wire.InvalidReplicaAssignment},
 	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
+	{cluster.ErrUnknownPartition, wire.UnknownTopicOrPartition},
+	{cluster.ErrInternalTopic, wire.PolicyViolation},
+	{cluster.ErrElectionNotNeeded, wire.ElectionNotNeeded},
+	{cluster.ErrNoReassignment, wire.NoReassignmentInProgress},
 
 	{group.ErrInvalidID, wire.InvalidGroupID},
 	{group.ErrLoading, wire.CoordinatorLoadInProgress},
@@ -105,6 +116,10 @@ var codes = []struct {
 	{errGroupID, wire.InvalidGroupID},
 	{errUnsupportedQuery, wire.UnsupportedVersion},
 	{errLeaving, wire.CoordinatorNotAvailable},
+	{errNoAuthorizer, wire.SecurityDisabled},
+	{errUnknownLogDir, wire.LogDirNotFound},
+	{errEndpointMismatch, wire.MismatchedEndpointType},
+	{errEndpointType, wire.UnsupportedEndpointType},
 	{wire.ErrMalformed, wire.InvalidRequest},
 
 	{context.Canceled, wire.RequestTimedOut},

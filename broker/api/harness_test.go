@@ -38,6 +38,7 @@ type memPartition struct {
 	syncs        int  // those that had something to do
 	failAppend   error
 	failRead     error
+	producers    []partition.ActiveProducer
 	waiting      map[int64][]func(error) // by next offset
 	watchers     map[chan<- struct{}]bool
 	afterRead    func() // called once, without the lock
@@ -150,6 +151,21 @@ func (p *memPartition) Offsets() (logStartOffset, highWatermark int64) {
 	return logStartOffset, highWatermark
 }
 
+func (p *memPartition) Size() (bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.batches {
+		bytes += int64(len(b))
+	}
+	return bytes
+}
+
+func (p *memPartition) ActiveProducers() []partition.ActiveProducer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.producers
+}
+
 func (p *memPartition) LeaderEpoch() int32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,6 +229,8 @@ func (h *memHost) Open(name string, index int32, _ topic.ID, _ topic.Settings) (
 	return -1, nil
 }
 
+func (h *memHost) Configure(string, int32, topic.Settings) {}
+
 func (h *memHost) Lead(name string, index, leaderEpoch int32) {
 	h.partition(name, index).leaderEpoch = leaderEpoch
 }
@@ -245,6 +263,12 @@ func (memStore) Load() ([]byte, error) { return nil, nil }
 func (memStore) Save([]byte) error     { return nil }
 func (memStore) SetAside() error       { return nil }
 
+// memDir is where a test's partitions would be.
+type memDir struct{}
+
+func (memDir) Path() string           { return "/flash/data" }
+func (memDir) Volume() (int64, int64) { return 16 << 30, 9 << 30 }
+
 // box is an API over a cluster of one, with partitions in memory.
 type box struct {
 	*memHost
@@ -267,7 +291,7 @@ func (m *memIDs) Next(context.Context) (int64, error) {
 
 func newBox(t testing.TB, change ...func(*Config)) *box {
 	t.Helper()
-	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20}
+	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20, LogDir: memDir{}}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -204,6 +204,6 @@ func seeds(key int16) []kmsg.Request {
 		req.Groups = []string{"readers", ""}
 		return []kmsg.Request{req}
 	default:
-		return []kmsg.Request{req}
+		return adminSeeds(req)
 	}
 }

@@ -23,6 +23,10 @@ var (
 	ErrInvalidReplicationFactor = errors.New("invalid replication factor")
 	ErrInvalidAssignment        = errors.New("invalid replica assignment")
 	ErrTooManyPartitions        = errors.New("too many partitions for this broker")
+	ErrUnknownPartition         = errors.New("unknown partition")
+	ErrInternalTopic            = errors.New("the topic is the broker's own")
+	ErrElectionNotNeeded        = errors.New("the leader is the one that an election would choose")
+	ErrNoReassignment           = errors.New("the partition is not being reassigned")
 )
 
 // Coordinator changes the cluster and says what it looks like now.
@@ -34,6 +38,44 @@ type Coordinator interface {
 	CreateTopic(ctx context.Context, t NewTopic) (*Topic, error)
 	// DeleteTopic removes a topic and its records.
 	DeleteTopic(ctx context.Context, name string) error
+	// AlterTopic changes a topic's own settings and returns once they apply.
+	AlterTopic(ctx context.Context, name string, a Alteration) error
+	// AlterDefaults changes what topics without settings of their own have, and
+	// returns once it applies.
+	AlterDefaults(ctx context.Context, of Scope, a Alteration) error
+	// CreatePartitions gives a topic more partitions and returns once they take
+	// records.
+	CreatePartitions(ctx context.Context, p NewPartitions) error
+	// ElectLeader has the partition's preferred replica lead it or, with unclean,
+	// whichever can, be it outside the ISR.
+	ElectLeader(ctx context.Context, name string, index int32, unclean bool) error
+	// Reassign has the partition move to other brokers; nil ends a move that is
+	// under way.
+	Reassign(ctx context.Context, name string, index int32, replicas []int32) error
+}
+
+// Alteration is a change of settings, by the topics' names for them.
+type Alteration struct {
+	Changes      []topic.Change
+	Replace      bool // what was set before and is not in Changes goes
+	ValidateOnly bool
+}
+
+// Scope is whose default settings are meant.
+type Scope int8
+
+// The scopes. What is set for this broker counts before what is set for all.
+const (
+	AllBrokers Scope = iota
+	ThisBroker
+)
+
+// NewPartitions is what CreatePartitions is asked for.
+type NewPartitions struct {
+	Topic        string
+	Count        int32     // of all partitions then
+	Assignment   [][]int32 // broker ids for each new one; nil: the coordinator's choice
+	ValidateOnly bool
 }
 
 // NewTopic is what CreateTopic is asked for.
@@ -72,12 +114,22 @@ type Partition struct {
 	ISR         []int32
 }
 
+// Origins is where a broker's default settings come from: its configuration, over
+// which lies what was changed for all brokers while they ran, and over that what was
+// changed for this one, by the topics' names for the settings.
+type Origins struct {
+	Configured topic.Settings
+	AllBrokers map[string]string
+	ThisBroker map[string]string
+}
+
 // Snapshot is the cluster at one moment.
 type Snapshot struct {
 	ClusterID    string
 	ControllerID int32
-	Brokers      []Broker // by id
-	Defaults     topic.Settings
+	Brokers      []Broker       // by id
+	Defaults     topic.Settings // of a topic without settings of its own
+	DefaultsFrom Origins
 
 	topics map[string]*Topic
 	byID   map[topic.ID]*Topic

@@ -23,6 +23,8 @@ type Host interface {
 	// Lead lets the partition, if it is open, take records as leader in the given
 	// epoch.
 	Lead(name string, index, leaderEpoch int32)
+	// Configure changes the settings of the partition, if it is open.
+	Configure(name string, index int32, s topic.Settings)
 	// Delete removes the partition and its records. One that is not there is no
 	// error.
 	Delete(name string, index int32) error
@@ -58,13 +60,15 @@ type Solo struct {
 
 	snapshot atomic.Pointer[Snapshot]
 
-	changing sync.Mutex // held for a whole change, disk included; readers use snapshot
-	state    soloState  // guarded by changing
+	changing sync.Mutex     // held for a whole change, disk included; readers use snapshot
+	state    soloState      // guarded by changing
+	defaults topic.Settings // guarded by changing; what cfg and state come to
 }
 
 // NewSolo returns a Solo that knows nothing until Start.
 func NewSolo(cfg SoloConfig, store Store, host Host, log *slog.Logger) *Solo {
 	s := &Solo{cfg: cfg, store: store, host: host, log: log}
+	s.setState(soloState{})
 	s.publish()
 	return s
 }
@@ -97,6 +101,7 @@ func (s *Solo) Start() error {
 		return err
 	}
 	s.adopt(&state, hosted)
+	s.setState(state) // the partitions open with the defaults that it has
 	state.LeaderEpoch = max(state.LeaderEpoch, s.openAll(&state)) + 1
 	if err := state.save(s.store); errors.Is(err, syscall.ENOSPC) {
 		// A box starts also on a full disk. Until something can be written, no record
@@ -105,9 +110,9 @@ func (s *Solo) Start() error {
 	} else if err != nil {
 		return err
 	}
-	s.state = state
+	s.setState(state)
 	for _, t := range state.Topics {
-		s.lead(t)
+		s.lead(t, 0)
 	}
 	s.publish()
 	return nil
@@ -192,9 +197,15 @@ func raise(a *atomic.Int32, n int32) {
 	}
 }
 
-// lead lets every partition of t that opened take records.
-func (s *Solo) lead(t soloTopic) {
-	for index := range t.Partitions {
+// setState makes state the one that is worked with.
+func (s *Solo) setState(state soloState) {
+	s.state = state
+	s.defaults = s.resolve(state.Defaults)
+}
+
+// lead lets the partitions of t that opened, from index on, take records.
+func (s *Solo) lead(t soloTopic, from int32) {
+	for index := from; index < t.Partitions; index++ {
 		s.host.Lead(t.Name, index, s.state.LeaderEpoch)
 	}
 }
@@ -202,7 +213,7 @@ func (s *Solo) lead(t soloTopic) {
 // settings lays t's overrides over the defaults. Overrides that no longer hold,
 // as after a downgrade, are logged and left out.
 func (s *Solo) settings(t soloTopic) topic.Settings {
-	settings, err := topic.Apply(s.cfg.Defaults, t.Overrides)
+	settings, err := topic.Apply(s.defaults, t.Overrides)
 	if err != nil {
 		s.log.Warn("topic has settings that do not apply", "topic", t.Name, "err", err)
 	}
@@ -215,7 +226,8 @@ func (s *Solo) publish() {
 		ClusterID:    s.cfg.ClusterID,
 		ControllerID: s.cfg.Self.ID,
 		Brokers:      []Broker{s.cfg.Self},
-		Defaults:     s.cfg.Defaults,
+		Defaults:     s.defaults,
+		DefaultsFrom: Origins{s.cfg.Defaults, s.state.Defaults.AllBrokers, s.state.Defaults.ThisBroker},
 		topics:       make(map[string]*Topic, len(s.state.Topics)),
 		byID:         make(map[topic.ID]*Topic, len(s.state.Topics)),
 	}

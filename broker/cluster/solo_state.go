@@ -21,10 +21,17 @@ type Store interface {
 
 // soloState is the document of a Solo, in JSON.
 type soloState struct {
-	Version     int         `json:"version"` // soloVersion
-	LeaderEpoch int32       `json:"leaderEpoch"`
-	Topics      []soloTopic `json:"topics"`
-	Deleting    []topic.ID  `json:"deleting,omitempty"` // removed from Topics, perhaps not yet from the disk
+	Version     int          `json:"version"` // soloVersion
+	LeaderEpoch int32        `json:"leaderEpoch"`
+	Topics      []soloTopic  `json:"topics"`
+	Deleting    []topic.ID   `json:"deleting,omitempty"` // removed from Topics, perhaps not yet from the disk
+	Defaults    soloDefaults `json:"defaults,omitzero"`  // of the topics' settings, changed at run time
+}
+
+// soloDefaults are settings by the topics' names for them.
+type soloDefaults struct {
+	AllBrokers map[string]string `json:"allBrokers,omitempty"`
+	ThisBroker map[string]string `json:"thisBroker,omitempty"`
 }
 
 type soloTopic struct {
@@ -105,6 +112,14 @@ func (st *soloState) topic(name string) *soloTopic {
 // with returns a copy of st that has t too.
 func (st soloState) with(t soloTopic) soloState {
 	st.Topics = append(slices.Clone(st.Topics), t)
+	return st
+}
+
+// replacing returns a copy of st in which t takes the place of the topic of its
+// name.
+func (st soloState) replacing(t soloTopic) soloState {
+	st.Topics = slices.Clone(st.Topics)
+	*st.topic(t.Name) = t
 	return st
 }
 

@@ -55,18 +55,19 @@ type memHost struct {
 	mu        sync.Mutex // guards disk while partitions are opened
 	disk      map[string]Hosted
 	led       map[string]int32 // leader epoch by partition
+	settings  map[string]topic.Settings
 	lastEpoch int32
 	failOpen  string // this partition cannot be opened
 	failDel   string // nor this one deleted
 }
 
 func newMemHost() *memHost {
-	return &memHost{disk: map[string]Hosted{}, led: map[string]int32{}, lastEpoch: -1}
+	return &memHost{disk: map[string]Hosted{}, led: map[string]int32{}, settings: map[string]topic.Settings{}, lastEpoch: -1}
 }
 
 func (h *memHost) Hosted() ([]Hosted, error) { return slices.Collect(maps.Values(h.disk)), nil }
 
-func (h *memHost) Open(name string, index int32, id topic.ID, _ topic.Settings) (int32, error) {
+func (h *memHost) Open(name string, index int32, id topic.ID, settings topic.Settings) (int32, error) {
 	k := fmt.Sprintf("%s-%d", name, index)
 	if k == h.failOpen {
 		return -1, errCut
@@ -74,8 +75,12 @@ func (h *memHost) Open(name string, index int32, id topic.ID, _ topic.Settings) 
 	time.Sleep(h.takes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.disk[k] = Hosted{name, index, id}
+	h.disk[k], h.settings[k] = Hosted{name, index, id}, settings
 	return h.lastEpoch, nil
+}
+
+func (h *memHost) Configure(name string, index int32, settings topic.Settings) {
+	h.settings[fmt.Sprintf("%s-%d", name, index)] = settings
 }
 
 func (h *memHost) Lead(name string, index, leaderEpoch int32) {

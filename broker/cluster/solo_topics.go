@@ -22,10 +22,10 @@ func (s *Solo) CreateTopic(_ context.Context, nt NewTopic) (*Topic, error) {
 	if err := s.commit(s.state.with(t)); err != nil {
 		return nil, err
 	}
-	if err := s.open(t); err != nil {
+	if err := s.open(t, 0); err != nil {
 		return nil, s.abandon(t, err)
 	}
-	s.lead(t)
+	s.lead(t, 0)
 	s.publish()
 	s.log.Info("topic created", "topic", t.Name, "partitions", t.Partitions)
 	return s.published(t), nil
@@ -54,14 +54,22 @@ func (s *Solo) check(nt NewTopic) (soloTopic, error) {
 	if t.Partitions < 1 {
 		return t, fmt.Errorf("%w: %d", ErrInvalidPartitions, t.Partitions)
 	}
-	if have := s.Snapshot().Partitions(); int64(have)+int64(t.Partitions) > int64(s.cfg.MaxPartitions) {
-		return t, fmt.Errorf("%w: %d asked for, %d are there, %d is the limit", ErrTooManyPartitions, t.Partitions, have, s.cfg.MaxPartitions)
+	if err := s.checkRoom(t.Partitions); err != nil {
+		return t, err
 	}
-	if _, err := topic.Apply(s.cfg.Defaults, nt.Overrides); err != nil {
+	if _, err := topic.Apply(s.defaults, nt.Overrides); err != nil {
 		return t, err
 	}
 	t.ID = topic.NewID()
 	return t, nil
+}
+
+// checkRoom reports whether there may be so many more partitions.
+func (s *Solo) checkRoom(more int32) error {
+	if have := s.Snapshot().Partitions(); int64(have)+int64(more) > int64(s.cfg.MaxPartitions) {
+		return fmt.Errorf("%w: %d more asked for, %d are there, %d is the limit", ErrTooManyPartitions, more, have, s.cfg.MaxPartitions)
+	}
+	return nil
 }
 
 // checkAssignment holds by against the one that is possible here: partitions from
@@ -72,15 +80,23 @@ func (s *Solo) checkAssignment(by map[int32][]int32) error {
 		if !ok {
 			return fmt.Errorf("%w: partition %d is missing", ErrInvalidAssignment, index)
 		}
-		if !slices.Equal(replicas, []int32{s.cfg.Self.ID}) {
-			return fmt.Errorf("%w: partition %d on brokers %v, and %d is the only one", ErrInvalidAssignment, index, replicas, s.cfg.Self.ID)
+		if err := s.checkReplicas(index, replicas); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *Solo) open(t soloTopic) error {
-	for index := range t.Partitions {
+func (s *Solo) checkReplicas(index int32, replicas []int32) error {
+	if !slices.Equal(replicas, []int32{s.cfg.Self.ID}) {
+		return fmt.Errorf("%w: partition %d on brokers %v, and %d is the only one", ErrInvalidAssignment, index, replicas, s.cfg.Self.ID)
+	}
+	return nil
+}
+
+// open makes the partitions of t, from index on, ready.
+func (s *Solo) open(t soloTopic, from int32) error {
+	for index := from; index < t.Partitions; index++ {
 		if _, err := s.host.Open(t.Name, index, t.ID, s.settings(t)); err != nil {
 			return fmt.Errorf("open %s-%d: %w", t.Name, index, err)
 		}
@@ -131,7 +147,7 @@ func (s *Solo) commit(next soloState) error {
 	if err := next.save(s.store); err != nil {
 		return fmt.Errorf("save the list of topics: %w", err)
 	}
-	s.state = next
+	s.setState(next)
 	return nil
 }
 

@@ -425,3 +425,29 @@ func TestBurstIsToldOnce(t *testing.T) {
 		told(2 + 1 + 3)
 	})
 }
+
+// sized is a disk that tells its size and what is free.
+type sized struct{ roomy }
+
+func (s sized) Capacity(string) (int64, error) { return 5000, nil }
+
+// A directory tells what its file system tells, and -1 for what it does not.
+func TestVolume(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fsys     disk.FS
+		capacity int64
+		free     int64
+	}{
+		"both":    {sized{roomy{disk.NewCrash(0), 300}}, 5000, 300},
+		"free":    {roomy{disk.NewCrash(0), 300}, -1, 300},
+		"neither": {disk.NewCrash(0), -1, -1},
+	} {
+		d := must(OpenDir("data", Options{FS: tc.fsys}))
+		if capacity, free := d.Volume(); capacity != tc.capacity || free != tc.free {
+			t.Errorf("%s: %d bytes, %d free; want %d, %d", name, capacity, free, tc.capacity, tc.free)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -196,6 +196,19 @@ func (d *Dir) Path() string { return d.path }
 // have the reserve.
 func (d *Dir) FS() disk.FS { return d.fs }
 
+// Volume tells the size of the file system that the directory is on, and what is
+// free there, in bytes; -1 is not known.
+func (d *Dir) Volume() (capacity, free int64) {
+	var err error
+	if capacity, err = disk.Capacity(d.fs, d.path); err != nil {
+		capacity = -1
+	}
+	if free, err = disk.Free(d.fs, d.path); err != nil {
+		free = -1
+	}
+	return capacity, free
+}
+
 // ClusterID is the cluster that the data belongs to.
 func (d *Dir) ClusterID() string { return d.identity.clusterID }
 

@@ -44,6 +44,9 @@ func newReserveFS(fsys disk.FS, dir string, size int64, log *slog.Logger) *reser
 // Free passes the question on.
 func (r *reserveFS) Free(path string) (int64, error) { return disk.Free(r.FS, path) }
 
+// Capacity passes the question on.
+func (r *reserveFS) Capacity(path string) (int64, error) { return disk.Capacity(r.FS, path) }
+
 // spend does what must be done, and gives the reserve for it if it has to.
 func (r *reserveFS) spend(do func() error) error {
 	err := do()

@@ -178,8 +178,9 @@ func (s sheddingFS) try(do func() error) error {
 	return err
 }
 
-// Free passes the question on.
-func (s sheddingFS) Free(path string) (int64, error) { return disk.Free(s.FS, path) }
+// Free and Capacity pass the question on.
+func (s sheddingFS) Free(path string) (int64, error)     { return disk.Free(s.FS, path) }
+func (s sheddingFS) Capacity(path string) (int64, error) { return disk.Capacity(s.FS, path) }
 
 // OpenFile implements disk.FS.
 func (s sheddingFS) OpenFile(name string, flag int, perm fs.FileMode) (f disk.File, err error) {

@@ -58,8 +58,9 @@ func (s *Set) compactable() []commitlog.Compactable {
 	return all
 }
 
-// Configure gives an open partition the topic's new settings. One that is not here
-// gets them when it is opened.
+// Configure gives an open partition the topic's new settings: what is appended from
+// now on is held against them, and the next round of retention too. One that is not
+// here gets them when it is opened.
 func (s *Set) Configure(name string, index int32, settings topic.Settings) {
 	if p, err := s.Get(name, index); err == nil {
 		p.configure(settings)

@@ -293,7 +293,13 @@ func Apply(base Settings, overrides map[string]string) (Settings, error) {
 	return base, errors.Join(errs...)
 }
 
+// maxValueLen bounds a value's text, which is kept as it was written.
+const maxValueLen = 256
+
 func applyOne(s *Settings, name, value string) error {
+	if len(value) > maxValueLen {
+		return fmt.Errorf("%w: the value of %.60q has %d characters, at most %d are allowed", ErrInvalidSetting, name, len(value), maxValueLen)
+	}
 	for _, f := range fixed {
 		switch {
 		case f.name == name && value == f.value:

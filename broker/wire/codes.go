@@ -4,29 +4,41 @@ import "fmt"
 
 // The API keys that headwater names.
 const (
-	Produce              int16 = 0
-	Fetch                int16 = 1
-	ListOffsets          int16 = 2
-	Metadata             int16 = 3
-	ControlledShutdown   int16 = 7
-	OffsetCommit         int16 = 8
-	OffsetFetch          int16 = 9
-	FindCoordinator      int16 = 10
-	JoinGroup            int16 = 11
-	Heartbeat            int16 = 12
-	LeaveGroup           int16 = 13
-	SyncGroup            int16 = 14
-	DescribeGroups       int16 = 15
-	ListGroups           int16 = 16
-	APIVersions          int16 = 18
-	CreateTopics         int16 = 19
-	DeleteTopics         int16 = 20
-	DeleteRecords        int16 = 21
-	InitProducerID       int16 = 22
-	OffsetForLeaderEpoch int16 = 23
-	DescribeConfigs      int16 = 32
-	DeleteGroups         int16 = 42
-	OffsetDelete         int16 = 47
+	Produce                     int16 = 0
+	Fetch                       int16 = 1
+	ListOffsets                 int16 = 2
+	Metadata                    int16 = 3
+	ControlledShutdown          int16 = 7
+	OffsetCommit                int16 = 8
+	OffsetFetch                 int16 = 9
+	FindCoordinator             int16 = 10
+	JoinGroup                   int16 = 11
+	Heartbeat                   int16 = 12
+	LeaveGroup                  int16 = 13
+	SyncGroup                   int16 = 14
+	DescribeGroups              int16 = 15
+	ListGroups                  int16 = 16
+	APIVersions                 int16 = 18
+	CreateTopics                int16 = 19
+	DeleteTopics                int16 = 20
+	DeleteRecords               int16 = 21
+	InitProducerID              int16 = 22
+	OffsetForLeaderEpoch        int16 = 23
+	DescribeACLs                int16 = 29
+	DescribeConfigs             int16 = 32
+	AlterConfigs                int16 = 33
+	AlterReplicaLogDirs         int16 = 34
+	DescribeLogDirs             int16 = 35
+	CreatePartitions            int16 = 37
+	DeleteGroups                int16 = 42
+	ElectLeaders                int16 = 43
+	IncrementalAlterConfigs     int16 = 44
+	AlterPartitionReassignments int16 = 45
+	ListPartitionReassignments  int16 = 46
+	OffsetDelete                int16 = 47
+	DescribeCluster             int16 = 60
+	DescribeProducers           int16 = 61
+	DescribeTopicPartitions     int16 = 75
 )
 
 // ErrorCode is how an answer says what went wrong; 0 is no error.
@@ -42,6 +54,7 @@ const (
 	LeaderNotAvailable           ErrorCode = 5
 	NotLeaderOrFollower          ErrorCode = 6
 	RequestTimedOut              ErrorCode = 7
+	ReplicaNotAvailable          ErrorCode = 9
 	MessageTooLarge              ErrorCode = 10
 	OffsetMetadataTooLarge       ErrorCode = 12
 	CoordinatorLoadInProgress    ErrorCode = 14
@@ -67,7 +80,9 @@ const (
 	OutOfOrderSequenceNumber     ErrorCode = 45
 	InvalidProducerEpoch         ErrorCode = 47
 	TransactionalIDAuthorization ErrorCode = 53
+	SecurityDisabled             ErrorCode = 54
 	KafkaStorageError            ErrorCode = 56
+	LogDirNotFound               ErrorCode = 57
 	NonEmptyGroup                ErrorCode = 68
 	GroupIDNotFound              ErrorCode = 69
 	FetchSessionIDNotFound       ErrorCode = 70
@@ -77,9 +92,13 @@ const (
 	MemberIDRequired             ErrorCode = 79
 	GroupMaxSizeReached          ErrorCode = 81
 	FencedInstanceID             ErrorCode = 82
+	ElectionNotNeeded            ErrorCode = 84
+	NoReassignmentInProgress     ErrorCode = 85
 	GroupSubscribedToTopic       ErrorCode = 86
 	InvalidRecord                ErrorCode = 87
 	UnknownTopicID               ErrorCode = 100
+	MismatchedEndpointType       ErrorCode = 114
+	UnsupportedEndpointType      ErrorCode = 115
 )
 
 var codeNames = map[ErrorCode]string{
@@ -91,6 +110,7 @@ var codeNames = map[ErrorCode]string{
 	LeaderNotAvailable:           "LEADER_NOT_AVAILABLE",
 	NotLeaderOrFollower:          "NOT_LEADER_OR_FOLLOWER",
 	RequestTimedOut:              "REQUEST_TIMED_OUT",
+	ReplicaNotAvailable:          "REPLICA_NOT_AVAILABLE",
 	MessageTooLarge:              "MESSAGE_TOO_LARGE",
 	OffsetMetadataTooLarge:       "OFFSET_METADATA_TOO_LARGE",
 	CoordinatorLoadInProgress:    "COORDINATOR_LOAD_IN_PROGRESS",
@@ -116,19 +136,25 @@ var codeNames = map[ErrorCode]string{
 	OutOfOrderSequenceNumber:     "OUT_OF_ORDER_SEQUENCE_NUMBER",
 	InvalidProducerEpoch:         "INVALID_PRODUCER_EPOCH",
 	TransactionalIDAuthorization: "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+	SecurityDisabled:             "SECURITY_DISABLED",
 	KafkaStorageError:            "KAFKA_STORAGE_ERROR",
-	NonEmptyGroup:                "NON_EMPTY_GROUP",
 	GroupIDNotFound:              "GROUP_ID_NOT_FOUND",
+	LogDirNotFound:               "LOG_DIR_NOT_FOUND",
+	NonEmptyGroup:                "NON_EMPTY_GROUP",
 	FetchSessionIDNotFound:       "FETCH_SESSION_ID_NOT_FOUND",
 	FencedLeaderEpoch:            "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:           "UNKNOWN_LEADER_EPOCH",
 	UnsupportedCompressionType:   "UNSUPPORTED_COMPRESSION_TYPE",
-	MemberIDRequired:             "MEMBER_ID_REQUIRED",
-	GroupMaxSizeReached:          "GROUP_MAX_SIZE_REACHED",
+	ElectionNotNeeded:            "ELECTION_NOT_NEEDED",
 	FencedInstanceID:             "FENCED_INSTANCE_ID",
+	GroupMaxSizeReached:          "GROUP_MAX_SIZE_REACHED",
 	GroupSubscribedToTopic:       "GROUP_SUBSCRIBED_TO_TOPIC",
+	MemberIDRequired:             "MEMBER_ID_REQUIRED",
+	NoReassignmentInProgress:     "NO_REASSIGNMENT_IN_PROGRESS",
 	InvalidRecord:                "INVALID_RECORD",
 	UnknownTopicID:               "UNKNOWN_TOPIC_ID",
+	MismatchedEndpointType:       "MISMATCHED_ENDPOINT_TYPE",
+	UnsupportedEndpointType:      "UNSUPPORTED_ENDPOINT_TYPE",
 }
 
 // String returns Kafka's name for the code.

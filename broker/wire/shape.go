@@ -41,6 +41,7 @@ const (
 	texts                // an array of strings
 	scalars              // an array of size bytes each, without tagged fields
 	nested               // a structure, as it stands in a tagged field
+	maybe                // a structure or null, told apart by the byte before it
 )
 
 // field is one place in a request.
@@ -49,7 +50,7 @@ type field struct {
 	size    int
 	from    int16 // first version that has the field
 	through int16 // last version that has it
-	of      group // of list and nested
+	of      group // of list, nested and maybe
 }
 
 // group is a structure: fields in their order, then, in flexible versions, tagged
@@ -70,6 +71,10 @@ func arrayOf(size int) field  { return field{kind: scalars, size: size, through:
 func array(of ...field) field { return field{kind: list, of: group{fields: of}, through: always} }
 
 func structure(of ...field) field { return field{kind: nested, of: group{fields: of}, through: always} }
+
+func nullableStructure(of ...field) field {
+	return field{kind: maybe, of: group{fields: of}, through: always}
+}
 
 func (f field) since(version int16) field { f.from = version; return f }
 func (f field) until(version int16) field { f.through = version; return f }
@@ -125,6 +130,10 @@ func (w *walker) field(c *cursor, f field) {
 		}
 	case nested:
 		w.group(c, f.of)
+	case maybe:
+		if present := c.take(1); !c.bad && int8(present[0]) != -1 {
+			w.group(c, f.of)
+		}
 	}
 }
 

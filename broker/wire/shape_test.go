@@ -113,6 +113,7 @@ func TestClaimsAreNotBelieved(t *testing.T) {
 		"tagsInATag":    {Fetch, 15, append(append(make([]byte, 21), 1, 1, 1, 1, 1, 17), append(make([]byte, 12), huge...)...)},
 		"tooManyTags":   {APIVersions, 3, append([]byte{1, 1, 65}, bytes.Repeat([]byte{50, 0}, 65)...)},
 		"tagLength":     {APIVersions, 3, append([]byte{1, 1, 1, 7}, huge...)},
+		"cursor":        {DescribeTopicPartitions, 0, append([]byte{1, 0, 0, 0, 1, 1}, huge...)},
 		"negativeCount": {Metadata, 1, []byte{0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {

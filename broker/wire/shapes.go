@@ -244,6 +244,17 @@ var shapes = map[int16]group{
 			),
 		},
 	},
+	DescribeACLs: {
+		fields: []field{
+			bytesOf(1),          // resource type
+			nullableStr(),       // resource name
+			bytesOf(1).since(1), // pattern type
+			nullableStr(),       // principal
+			nullableStr(),       // host
+			bytesOf(1),          // operation
+			bytesOf(1),          // permission type
+		},
+	},
 	DescribeConfigs: {
 		fields: []field{
 			array( // resources
@@ -255,9 +266,100 @@ var shapes = map[int16]group{
 			bytesOf(1).since(3), // include documentation
 		},
 	},
+	AlterConfigs: {
+		fields: []field{
+			array( // resources
+				bytesOf(1), // type
+				str(),
+				array( // settings
+					str(),
+					nullableStr(),
+				),
+			),
+			bytesOf(1), // validate only
+		},
+	},
+	AlterReplicaLogDirs: {
+		fields: []field{
+			array( // directories
+				str(),
+				array( // topics
+					str(),
+					arrayOf(4), // partitions
+				),
+			),
+		},
+	},
+	DescribeLogDirs: {
+		fields: []field{
+			array( // topics
+				str(),
+				arrayOf(4), // partitions
+			),
+		},
+	},
+	CreatePartitions: {
+		fields: []field{
+			array( // topics
+				str(),
+				bytesOf(4), // partitions then
+				array( // assignment of each new one
+					arrayOf(4), // replicas
+				),
+			),
+			bytesOf(4), // timeout
+			bytesOf(1), // validate only
+		},
+	},
 	DeleteGroups: {
 		fields: []field{
 			strings(), // groups
+		},
+	},
+	ElectLeaders: {
+		fields: []field{
+			bytesOf(1).since(1), // election type
+			array( // topics
+				str(),
+				arrayOf(4), // partitions
+			),
+			bytesOf(4), // timeout
+		},
+	},
+	IncrementalAlterConfigs: {
+		fields: []field{
+			array( // resources
+				bytesOf(1), // type
+				str(),
+				array( // settings
+					str(),
+					bytesOf(1), // operation
+					nullableStr(),
+				),
+			),
+			bytesOf(1), // validate only
+		},
+	},
+	AlterPartitionReassignments: {
+		fields: []field{
+			bytesOf(4),          // timeout
+			bytesOf(1).since(1), // allow another replication factor
+			array( // topics
+				str(),
+				array( // partitions
+					bytesOf(4),
+					arrayOf(4), // replicas
+				),
+			),
+		},
+	},
+	ListPartitionReassignments: {
+		fields: []field{
+			bytesOf(4), // timeout
+			array( // topics
+				str(),
+				arrayOf(4), // partitions
+			),
 		},
 	},
 	OffsetDelete: {
@@ -268,6 +370,33 @@ var shapes = map[int16]group{
 				array( // partitions
 					bytesOf(4),
 				),
+			),
+		},
+	},
+	DescribeCluster: {
+		fields: []field{
+			bytesOf(1),          // include cluster authorized operations
+			bytesOf(1).since(1), // endpoint type
+			bytesOf(1).since(2), // include fenced brokers
+		},
+	},
+	DescribeProducers: {
+		fields: []field{
+			array( // topics
+				str(),
+				arrayOf(4), // partitions
+			),
+		},
+	},
+	DescribeTopicPartitions: {
+		fields: []field{
+			array( // topics
+				str(),
+			),
+			bytesOf(4), // at most so many partitions in the answer
+			nullableStructure( // cursor
+				str(),
+				bytesOf(4), // partition
 			),
 		},
 	},
