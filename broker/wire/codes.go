@@ -86,6 +86,7 @@ const (
 	NonEmptyGroup                ErrorCode = 68
 	GroupIDNotFound              ErrorCode = 69
 	FetchSessionIDNotFound       ErrorCode = 70
+	InvalidFetchSessionEpoch     ErrorCode = 71
 	FencedLeaderEpoch            ErrorCode = 74
 	UnknownLeaderEpoch           ErrorCode = 75
 	UnsupportedCompressionType   ErrorCode = 76
@@ -97,6 +98,7 @@ const (
 	GroupSubscribedToTopic       ErrorCode = 86
 	InvalidRecord                ErrorCode = 87
 	UnknownTopicID               ErrorCode = 100
+	FetchSessionTopicIDError     ErrorCode = 106
 	MismatchedEndpointType       ErrorCode = 114
 	UnsupportedEndpointType      ErrorCode = 115
 )
@@ -142,6 +144,7 @@ var codeNames = map[ErrorCode]string{
 	LogDirNotFound:               "LOG_DIR_NOT_FOUND",
 	NonEmptyGroup:                "NON_EMPTY_GROUP",
 	FetchSessionIDNotFound:       "FETCH_SESSION_ID_NOT_FOUND",
+	InvalidFetchSessionEpoch:     "INVALID_FETCH_SESSION_EPOCH",
 	FencedLeaderEpoch:            "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:           "UNKNOWN_LEADER_EPOCH",
 	UnsupportedCompressionType:   "UNSUPPORTED_COMPRESSION_TYPE",
@@ -154,6 +157,7 @@ var codeNames = map[ErrorCode]string{
 	InvalidRecord:                "INVALID_RECORD",
 	UnknownTopicID:               "UNKNOWN_TOPIC_ID",
 	MismatchedEndpointType:       "MISMATCHED_ENDPOINT_TYPE",
+	FetchSessionTopicIDError:     "FETCH_SESSION_TOPIC_ID_ERROR",
 	UnsupportedEndpointType:      "UNSUPPORTED_ENDPOINT_TYPE",
 }
 
