@@ -34,6 +34,7 @@ var houseMap = []room{
 	// the broker, from the bottom
 	{"broker/topic", "", ""},
 	{"broker/record", "", ""},
+	{"broker/quota", "", ""},
 	{"broker/disk", "", "golang.org/x/sys/unix"},
 	{"broker/buffer", "", ""},
 	{"broker/wire", "", "github.com/twmb/franz-go/pkg/kmsg"},
