@@ -19,6 +19,7 @@ import (
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/wire"
@@ -34,6 +35,10 @@ type Config struct {
 	LogDir            LogDir
 	Groups            *group.Coordinator
 	ZooKeeper         ZooKeeperOffsets // nil without ZooKeeper
+	Quotas            *quota.Limiter   // what clients have; nil: nobody is held to a rate but by what is set while the broker runs
+
+	FetchSessions     int   // that are remembered at one time
+	FetchSessionBytes int64 // and what they may take of memory together
 }
 
 // LogDir is where the partitions of this broker are.
@@ -64,6 +69,7 @@ type Partition interface {
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
 	Size() int64
+	Err() error
 	ActiveProducers() []partition.ActiveProducer
 }
 
@@ -102,6 +108,8 @@ type API struct {
 
 	fetchBytes *semaphore.Weighted
 	told       toldClients
+	sessions   *fetchSessions
+	quotas     *quota.Limiter
 }
 
 // New returns an API over the cluster, the partitions of this broker and the ids
@@ -109,6 +117,9 @@ type API struct {
 func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, producers ProducerIDs, log *slog.Logger) *API {
 	if cfg.MaxRequestBytes == 0 {
 		cfg.MaxRequestBytes = DefaultMaxRequestBytes
+	}
+	if cfg.Quotas == nil {
+		cfg.Quotas = quota.NewLimiter(quota.Rates{})
 	}
 	return &API{
 		cfg:        cfg,
@@ -118,6 +129,8 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 		producers:  producers,
 		log:        log,
 		fetchBytes: semaphore.NewWeighted(cfg.FetchBytes),
+		sessions:   newFetchSessions(cfg.FetchSessions, cfg.FetchSessionBytes),
+		quotas:     cfg.Quotas,
 	}
 }
 

@@ -15,6 +15,11 @@ type fetchTarget struct {
 	index int32
 }
 
+// sameTopic reports whether both are of one topic.
+func (t fetchTarget) sameTopic(other fetchTarget) bool {
+	return t.topic == other.topic && t.id == other.id
+}
+
 // fetchAsk is what a client wants of a partition.
 type fetchAsk struct {
 	fetchTarget

@@ -23,7 +23,7 @@ type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (s
 // ApiVersions announces, what dispatch accepts and what a reader can look up.
 var table = []entry{
 	{wire.Produce, 3, 9, true, (*API).startProduce},                                         // 00_produce.go
-	{wire.Fetch, 4, 16, false, (*API).startFetch},                                           // 01_fetch.go
+	{wire.Fetch, 4, 17, false, (*API).startFetch},                                           // 01_fetch.go
 	{wire.ListOffsets, 1, 10, false, on((*API).listOffsets)},                                // 02_list_offsets.go
 	{wire.Metadata, 0, 12, false, on((*API).metadata)},                                      // 03_metadata.go
 	{wire.OffsetCommit, 0, 9, false, withCaller((*API).offsetCommit)},                       // 08_offset_commit.go

@@ -54,6 +54,16 @@ func (l *Limiter) Portion(t *Table, k Kind, clientID string, now time.Time) (byt
 // Charge counts bytes that the client has had, and returns how long it is to be kept
 // waiting for it.
 func (l *Limiter) Charge(t *Table, k Kind, clientID string, bytes int64, now time.Time) (throttle time.Duration) {
+	return l.count(t, k, clientID, bytes, now, true)
+}
+
+// Spend is Charge for a client that is to be told with the next Portion what it
+// owes.
+func (l *Limiter) Spend(t *Table, k Kind, clientID string, bytes int64, now time.Time) {
+	l.count(t, k, clientID, bytes, now, false)
+}
+
+func (l *Limiter) count(t *Table, k Kind, clientID string, bytes int64, now time.Time, told bool) (throttle time.Duration) {
 	clientID = clip(clientID)
 	rate := t.Rate(k, clientID, l.configured)
 	if rate == 0 {
@@ -65,7 +75,9 @@ func (l *Limiter) Charge(t *Table, k Kind, clientID string, bytes int64, now tim
 	b := &c.buckets[k]
 	b.refill(rate, now)
 	b.left -= float64(bytes)
-	throttle = b.throttle(rate)
+	if told {
+		throttle = b.throttle(rate)
+	}
 	c.usage[k].count(bytes, throttle, now)
 	return throttle
 }

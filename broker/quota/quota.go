@@ -12,7 +12,10 @@
 // once it is in use.
 package quota
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Kind is what a rate is of.
 type Kind int8
@@ -40,25 +43,17 @@ const (
 	MaxClientID = 255
 )
 
+// kindNames are Kafka's.
+var kindNames = [kinds]string{"producer_byte_rate", "consumer_byte_rate"}
+
+// String returns Kafka's name for a rate of this kind.
+func (k Kind) String() string { return kindNames[k] }
+
+// ParseKind reads what String wrote.
+func ParseKind(name string) (Kind, bool) {
+	i := slices.Index(kindNames[:], name)
+	return Kind(max(i, 0)), i >= 0
+}
+
 // Rates are a client's, by Kind.
 type Rates [kinds]int64
-
-// Table says which rates were given, over those of the configuration.
-type Table struct {
-	Default Rates            // of every client that has none of its own
-	Clients map[string]Rates // by client id, of at most MaxClientID bytes
-}
-
-// Rate returns the rate of a client: its own, or the default, or the configured.
-// The nil Table gives nothing of its own.
-func (t *Table) Rate(k Kind, clientID string, configured Rates) int64 {
-	if t != nil {
-		if own := t.Clients[clientID][k]; own != 0 {
-			return own
-		}
-		if t.Default[k] != 0 {
-			return t.Default[k]
-		}
-	}
-	return configured[k]
-}

@@ -129,7 +129,7 @@ func TestRateHolds(t *testing.T) {
 			if throttle == 0 {
 				bytes := 1 + rng.Int64N(portion)
 				had += bytes
-				throttle = l.Charge(nil, Fetch, "press", bytes, now)
+				l.Spend(nil, Fetch, "press", bytes, now)
 			}
 			now = now.Add(throttle + time.Millisecond)
 		}
@@ -190,5 +190,11 @@ func TestUsages(t *testing.T) {
 	l.Portion(nil, Fetch, "press", noon)
 	if got := l.Usages(noon); len(got) != 1 {
 		t.Errorf("of a kind without a rate there is %+v", got)
+	}
+	l = NewLimiter(Rates{Fetch: 1000})
+	l.Spend(nil, Fetch, "press", 14000, noon)
+	l.Portion(nil, Fetch, "press", noon.Add(seconds(1)))
+	if got, want := l.Usages(noon.Add(seconds(1)))[0], (Usage{"press", Fetch, 1400, 3 * time.Second}); got != want {
+		t.Errorf("of a client that is told with its next portion: %+v, want %+v", got, want)
 	}
 }
