@@ -36,6 +36,28 @@ type Change struct {
 	Rate int64
 }
 
+// Check tells what is wrong with an entity.
+func (e Entity) Check() error {
+	switch {
+	case e.Default:
+		return nil
+	case e.ClientID == "":
+		return fmt.Errorf("%w: the client id is empty", ErrInvalid)
+	case len(e.ClientID) > MaxClientID:
+		return fmt.Errorf("%w: a client id of %d bytes, at most %d are allowed", ErrInvalid, len(e.ClientID), MaxClientID)
+	case !utf8.ValidString(e.ClientID):
+		return fmt.Errorf("%w: the client id %.60q is not UTF-8", ErrInvalid, e.ClientID)
+	}
+	return nil
+}
+
+func (c Change) check() error {
+	if c.Rate < 0 {
+		return fmt.Errorf("%w: a rate of %d bytes a second is below 1", ErrInvalid, c.Rate)
+	}
+	return c.Check()
+}
+
 // Rate returns the rate of a client: its own, or the default, or the configured.
 // The nil Table gives nothing of its own.
 func (t *Table) Rate(k Kind, clientID string, configured Rates) int64 {
@@ -58,16 +80,10 @@ func (t *Table) With(changes []Change) (*Table, error) {
 		maps.Copy(next.Clients, t.Clients)
 	}
 	for _, c := range changes {
-		switch {
-		case c.Rate < 0:
-			return nil, fmt.Errorf("%w: a rate of %d bytes a second is below 1", ErrInvalid, c.Rate)
-		case len(c.ClientID) > MaxClientID:
-			return nil, fmt.Errorf("%w: a client id of %d bytes, at most %d are allowed", ErrInvalid, len(c.ClientID), MaxClientID)
-		case !c.Default && c.ClientID == "":
-			return nil, fmt.Errorf("%w: the client id is empty", ErrInvalid)
-		case !utf8.ValidString(c.ClientID):
-			return nil, fmt.Errorf("%w: the client id %.60q is not UTF-8", ErrInvalid, c.ClientID)
-		case c.Default:
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+		if c.Default {
 			next.Default[c.Kind] = c.Rate
 			continue
 		}

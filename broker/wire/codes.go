@@ -36,6 +36,8 @@ const (
 	AlterPartitionReassignments int16 = 45
 	ListPartitionReassignments  int16 = 46
 	OffsetDelete                int16 = 47
+	DescribeClientQuotas        int16 = 48
+	AlterClientQuotas           int16 = 49
 	DescribeCluster             int16 = 60
 	DescribeProducers           int16 = 61
 	DescribeTopicPartitions     int16 = 75
