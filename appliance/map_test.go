@@ -63,7 +63,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/record broker/topic bridge", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 

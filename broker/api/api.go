@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
@@ -37,8 +38,9 @@ type Config struct {
 	ZooKeeper         ZooKeeperOffsets // nil without ZooKeeper
 	Quotas            *quota.Limiter   // what clients have; nil: nobody is held to a rate but by what is set while the broker runs
 
-	FetchSessions     int   // that are remembered at one time
-	FetchSessionBytes int64 // and what they may take of memory together
+	FetchSessions     int                   // that are remembered at one time
+	FetchSessionBytes int64                 // and what they may take of memory together
+	Registerer        prometheus.Registerer // nil: nobody looks
 }
 
 // LogDir is where the partitions of this broker are.
@@ -121,7 +123,7 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 	if cfg.Quotas == nil {
 		cfg.Quotas = quota.NewLimiter(quota.Rates{})
 	}
-	return &API{
+	a := &API{
 		cfg:        cfg,
 		table:      table, // copied: handlers that named the variable would be an initialisation cycle
 		cluster:    coordinator,
@@ -132,6 +134,8 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 		sessions:   newFetchSessions(cfg.FetchSessions, cfg.FetchSessionBytes),
 		quotas:     cfg.Quotas,
 	}
+	a.sessions.register(cfg.Registerer)
+	return a
 }
 
 // Terms implements server.Handler.
