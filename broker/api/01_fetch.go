@@ -166,7 +166,9 @@ func (f *fetching) partition(ask fetchAsk, of *cluster.Topic) (Partition, error)
 func (f *fetching) collect(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, min(time.Duration(max(f.req.MaxWaitMillis, 0))*time.Millisecond, maxWait))
 	defer cancel()
-	f.round(wait)
+	if !f.looked {
+		f.round(wait)
+	}
 	if f.enough() || wait.Err() != nil {
 		return ctx.Err()
 	}

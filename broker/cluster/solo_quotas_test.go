@@ -22,7 +22,8 @@ func TestSoloAlterQuotas(t *testing.T) {
 	}
 	check("at first", s, nil)
 	changes := []quota.Change{
-		{Entity: press, Kind: quota.Produce, Rate: 5}, {Entity: press, Kind: quota.Fetch, Rate: 6},
+		{Entity: press, Kind: quota.Produce, Rate: 5},
+		{Entity: press, Kind: quota.Fetch, Rate: 6},
 		{Entity: quota.Entity{Default: true}, Kind: quota.Fetch, Rate: 9},
 	}
 	if err := s.AlterQuotas(t.Context(), changes, true); err != nil {
