@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/brokertest"
+	"github.com/headwater/headwater/broker/quota"
 )
 
 // throttles adds up what franz-go was told to wait.
@@ -195,5 +196,20 @@ func TestThousandPartitionsInASession(t *testing.T) {
 				t.Errorf("%d records, %v", fetches.NumRecords(), fetches.Err())
 			}
 		})
+	}
+}
+
+// The rates of the configuration are those of every client.
+func TestConfiguredRates(t *testing.T) {
+	cfg := brokertest.Config(t.TempDir())
+	cfg.ClientRates = quota.Rates{quota.Produce: 1000}
+	box := brokertest.Start(t, cfg)
+	told := &throttles{}
+	c := connect(t, box, kgo.AllowAutoTopicCreation(), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.WithHooks(told))
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "press", Value: make([]byte, 11000)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if got := told.told(); got < time.Second || got > 2*time.Second {
+		t.Errorf("told to wait %v, want some second", got)
 	}
 }
