@@ -26,6 +26,7 @@ import (
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/group"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -126,6 +127,9 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		CleanerBuffer:     cfg.Cleaner.Buffer,
 		CleanerRate:       cfg.Cleaner.BytesPerSecond,
 		CleanerInterval:   cfg.Cleaner.Interval,
+		ClientRates:       quota.Rates{quota.Produce: cfg.Kafka.ProduceRate, quota.Fetch: cfg.Kafka.FetchRate},
+		FetchSessions:     cfg.Kafka.MaxFetchSessions,
+		FetchSessionBytes: memory.sessions,
 		MaxConnections:    cfg.Kafka.MaxConnections,
 		ProduceBytes:      memory.produce,
 		FetchBytes:        memory.fetch,

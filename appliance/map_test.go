@@ -34,20 +34,21 @@ var houseMap = []room{
 	// the broker, from the bottom
 	{"broker/topic", "", ""},
 	{"broker/record", "", ""},
+	{"broker/quota", "", ""},
 	{"broker/disk", "", "golang.org/x/sys/unix"},
 	{"broker/buffer", "", ""},
 	{"broker/wire", "", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/codec", "broker/record", "github.com/klauspost/compress github.com/pierrec/lz4/v4"},
 	{"broker/commitlog", "broker/record broker/disk broker/buffer", prometheus + " " + errgroup},
 	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
-	{"broker/cluster", "broker/topic", ""},
+	{"broker/cluster", "broker/topic broker/quota", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
 	{"broker/peer", "broker/wire", prometheus},
 	{"broker/replication", "broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup},
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
+	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 
@@ -62,7 +63,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/record broker/topic bridge", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 

@@ -80,10 +80,11 @@ func limitIn(root fs.FS, name string) int64 {
 
 // budgets is how much of the memory, in bytes, may hold requests and messages.
 type budgets struct {
-	produce int64 // Kafka produce requests until they are appended
-	fetch   int64 // answers to Kafka fetches until they are sent
-	bridge  int64 // devices' messages until they are on flash
-	indexes int64 // indexes of the segments that grow
+	produce  int64 // Kafka produce requests until they are appended
+	fetch    int64 // answers to Kafka fetches until they are sent
+	bridge   int64 // devices' messages until they are on flash
+	indexes  int64 // indexes of the segments that grow
+	sessions int64 // partitions of Kafka consumers that are remembered between fetches
 
 	producers int // idempotent producers that are remembered, over all partitions
 }
@@ -94,7 +95,8 @@ const producerBytes = 256
 // budgetsUnder divides limit, the runtime's, 0 for none, so that requests, answers
 // and messages together take at most half of it while it is not very small. Each
 // holds at least two of the largest batches: one that is taken while another is on
-// its way. What is kept to be quick takes a sixteenth more.
+// its way. What is kept to be quick takes a sixteenth more, and what is remembered of
+// consumers a sixty-fourth.
 func budgetsUnder(limit, maxBatchBytes int64) budgets {
 	if limit == 0 {
 		limit = 512 << 20
@@ -103,10 +105,11 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		return max(min(limit/part, ceiling), 4<<20, 2*maxBatchBytes)
 	}
 	return budgets{
-		produce: share(6, 64<<20),
-		fetch:   share(6, 64<<20),
-		bridge:  share(8, 32<<20),
-		indexes: min(limit/32, 8<<20),
+		produce:  share(6, 64<<20),
+		fetch:    share(6, 64<<20),
+		bridge:   share(8, 32<<20),
+		indexes:  min(limit/32, 8<<20),
+		sessions: min(limit/64, 8<<20),
 
 		producers: int(min(limit/32, 64<<20) / producerBytes),
 	}

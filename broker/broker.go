@@ -23,6 +23,7 @@ import (
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -52,6 +53,10 @@ type Config struct {
 	ProducerExpiration time.Duration // and for how long after their last append
 
 	RetentionEvery time.Duration // how often old segments are looked for
+
+	ClientRates       quota.Rates // of clients for whom nothing was set while the broker runs
+	FetchSessions     int         // of consumers that are remembered at one time
+	FetchSessionBytes int64       // and what they may take of memory together
 
 	MaxConnections int
 	ProduceBytes   int64 // what produce requests in flight may take of memory
@@ -179,6 +184,8 @@ func notReady(offline []partition.Offline) error {
 
 // newServer makes the Kafka listener's server.
 func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.Server {
+	clients := quota.NewLimiter(b.cfg.ClientRates)
+	registerClients(reg, clients)
 	handler := api.New(api.Config{
 		BrokerID:          b.cfg.BrokerID,
 		AutoCreateTopics:  b.cfg.AutoCreateTopics,
@@ -186,6 +193,10 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		FetchBytes:        b.cfg.FetchBytes,
 		Groups:            b.groups,
 		LogDir:            logDir{b.dir},
+		Quotas:            clients,
+		FetchSessions:     b.cfg.FetchSessions,
+		FetchSessionBytes: b.cfg.FetchSessionBytes,
+		Registerer:        reg,
 	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections

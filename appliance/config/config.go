@@ -63,6 +63,10 @@ type Kafka struct {
 
 	MaxProducerIDs       int           // kafka.maxProducerIds, of one partition
 	ProducerIDExpiration time.Duration // kafka.producerIdExpiration
+
+	MaxFetchSessions int   // kafka.maxFetchSessions
+	ProduceRate      int64 // kafka.produceRate, bytes a second of one client id; 0 is no limit
+	FetchRate        int64 // kafka.fetchRate, likewise
 }
 
 // Cleaner is what compaction may take of the box, all topics together.
@@ -142,6 +146,8 @@ func Default() Config {
 
 			MaxProducerIDs:       1000,
 			ProducerIDExpiration: 24 * time.Hour,
+
+			MaxFetchSessions: 256,
 		},
 		Topics: topic.Defaults(),
 		Cleaner: Cleaner{

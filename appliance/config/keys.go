@@ -47,6 +47,12 @@ var keys = []key{
 		"idempotent producers that a partition remembers, so as to recognise what they send again"),
 	entry("kafka.producerIdExpiration", duration(time.Minute, maxAge), func(c *Config) *time.Duration { return &c.Kafka.ProducerIDExpiration },
 		"how long an idempotent producer is remembered after its last record"),
+	entry("kafka.maxFetchSessions", whole(0, 4096), func(c *Config) *int { return &c.Kafka.MaxFetchSessions },
+		"consumers whose partitions are remembered, so that they need not name them each time"),
+	entry("kafka.produceRate", size(0, 1<<50), func(c *Config) *int64 { return &c.Kafka.ProduceRate },
+		"bytes a second that Kafka clients of one client id may produce; 0 is no limit"),
+	entry("kafka.fetchRate", size(0, 1<<50), func(c *Config) *int64 { return &c.Kafka.FetchRate },
+		"bytes a second that Kafka clients of one client id may fetch; 0 is no limit"),
 
 	entry("topics.segmentBytes", size(1<<20, 1<<30), func(c *Config) *int64 { return &c.Topics.SegmentBytes },
 		"a segment is closed before it passes this size"),

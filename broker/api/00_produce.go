@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/topic"
@@ -26,7 +27,7 @@ const minAckWait = time.Second
 //
 // Nothing keeps pointing into frame, which is on loan: the log has written the
 // batches, and what is remembered of their producers was copied.
-func (a *API) startProduce(_ context.Context, frame []byte, _ server.Conn) (server.Request, error) {
+func (a *API) startProduce(_ context.Context, frame []byte, c server.Conn) (server.Request, error) {
 	h, body, err := wire.ParseHeader(frame)
 	if err != nil {
 		return nil, err
@@ -37,6 +38,10 @@ func (a *API) startProduce(_ context.Context, frame []byte, _ server.Conn) (serv
 	}
 	p := newProducing(a, h, req)
 	p.appendAll()
+	p.throttle = a.quotas.Charge(a.cluster.Snapshot().Quotas, quota.Produce, h.ClientID, int64(len(frame)), time.Now())
+	if p.throttle > 0 {
+		c.Mute(p.throttle) // also without an answer that tells it
+	}
 	if req.Acks != 0 {
 		return p, nil
 	}
@@ -61,6 +66,8 @@ type producing struct {
 	api    *API
 	header wire.Header
 	req    *wire.ProduceRequest
+
+	throttle time.Duration // that the client is to wait for having sent too much
 
 	mu      sync.Mutex // guards all below: the committer reports while the request may give up
 	results [][]result // by topic and partition, as in req
@@ -226,6 +233,7 @@ func (p *producing) response() *kmsg.ProduceResponse {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	resp := kmsg.NewPtrProduceResponse()
+	resp.ThrottleMillis = int32(p.throttle.Milliseconds())
 	for i, t := range p.req.Topics {
 		topic := kmsg.NewProduceResponseTopic()
 		topic.Topic = t.Topic

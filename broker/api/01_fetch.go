@@ -8,9 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/buffer"
+	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
-	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
 )
 
@@ -29,25 +29,29 @@ func (a *API) startFetch(_ context.Context, frame []byte, c server.Conn) (server
 	if err != nil {
 		return nil, err
 	}
-	return &fetching{api: a, correlationID: h.CorrelationID, req: req, leaving: c.Leaving()}, nil
+	return &fetching{api: a, header: h, req: req, conn: c}, nil
 }
 
-// fetching is a fetch request while it gathers records. Sessions are not kept:
-// every answer is for a request that names all its partitions (KIP-227 allows it).
+// fetching is a fetch request while it gathers records.
 type fetching struct {
-	api           *API
-	correlationID int32
-	req           *kmsg.FetchRequest
-	leaving       <-chan struct{}
-	resp          *wire.FetchResponse // nil before the first look
-	parts         []fetchPart         // those without an error so far
-	ready         bool                // the answer is complete
-	failed        bool                // a partition, or the request, has an error: answer at once
-	full          bool                // a partition has more than the limits let in: waiting cannot help
-	maxBytes      int64               // of all records together, except for a first batch
-	size          int64               // of the records gathered
-	held          int64               // of the budget; size, except while reading
-	buffers       []buffer.Buffer     // that hold the records
+	api      *API
+	header   wire.Header
+	req      *kmsg.FetchRequest
+	conn     server.Conn
+	begun    bool
+	scope    fetchScope
+	found    []wire.FetchedPartition // by the partitions of scope
+	parts    []fetchPart             // those without an error so far
+	looked   bool                    // found tells of each partition
+	ready    bool                    // the answer is complete
+	failed   bool                    // a partition, or the request, has an error: answer at once
+	full     bool                    // a partition has more than the limits let in: waiting cannot help
+	throttle time.Duration           // the client owes so much time: it gets nothing now
+	limit    int64                   // of all records together, except for a first batch
+	maxBytes int64                   // limit, or less where the client's rate allows less
+	size     int64                   // of the records gathered
+	held     int64                   // of the budget; size, except while reading
+	buffers  []buffer.Buffer         // that hold the records
 }
 
 // fetchPart is a partition that records are read from.
@@ -57,13 +61,12 @@ type fetchPart struct {
 	next     int64 // offset to read on from
 	left     int64 // of the partition's own limit
 	maxBatch int64 // the topic's max.message.bytes
+	unread   bool  // there was something to read at the last look
 }
 
 // Ready implements server.Request: it reads what is there.
 func (f *fetching) Ready() bool {
-	if f.resp == nil {
-		f.begin()
-	}
+	f.begin()
 	f.ready = f.round(noWait) && f.enough()
 	return f.ready
 }
@@ -77,16 +80,14 @@ var noWait = func() context.Context {
 
 // Finish implements server.Request.
 func (f *fetching) Finish(ctx context.Context) (server.Answer, error) {
-	if f.resp == nil {
-		f.begin()
-	}
+	f.begin()
 	if !f.ready {
 		if err := f.collect(ctx); err != nil {
 			f.Abandon()
 			return server.Answer{}, err
 		}
 	}
-	return server.Answer{Pieces: f.resp.Frames(f.correlationID), Release: f.Abandon}, nil
+	return server.Answer{Pieces: f.answer(), Release: f.Abandon}, nil
 }
 
 // Abandon implements server.Request: it lets go of the records.
@@ -100,50 +101,63 @@ func (f *fetching) Abandon() {
 
 // begin finds the partitions that are asked for.
 func (f *fetching) begin() {
-	a, req := f.api, f.req
-	f.resp = &wire.FetchResponse{Version: req.Version}
-	f.maxBytes = min(int64(max(req.MaxBytes, 0)), a.cfg.FetchBytes/fetchShare)
-	if req.SessionID != 0 {
-		f.resp.Code, f.failed = wire.FetchSessionIDNotFound, true
+	if f.begun {
 		return
 	}
+	f.begun = true
+	a := f.api
+	f.limit = min(int64(max(f.req.MaxBytes, 0)), a.cfg.FetchBytes/fetchShare)
+	f.scope = a.sessions.open(f.req, time.Now())
+	f.failed = f.scope.code != wire.None
+	f.found = make([]wire.FetchedPartition, len(f.scope.asks))
+	f.parts = make([]fetchPart, 0, len(f.scope.asks))
 	snapshot := a.cluster.Snapshot()
-	f.resp.Topics = make([]wire.FetchedTopic, len(req.Topics))
-	for i := range req.Topics {
-		t := &req.Topics[i]
-		name, maxBatch, err := t.Topic, snapshot.Defaults.MaxMessageBytes, error(nil)
-		found, ok := snapshot.Topic(name)
-		if req.Version >= 13 {
-			found, ok = snapshot.TopicByID(topic.ID(t.TopicID))
+	var of *cluster.Topic // of the ask before
+	for i, ask := range f.scope.asks {
+		if i == 0 || !ask.sameTopic(f.scope.asks[i-1].fetchTarget) {
+			of = f.scope.topic(snapshot, ask.fetchTarget)
 		}
-		switch {
-		case ok:
-			name, maxBatch = found.Name, found.Settings.MaxMessageBytes
-		case req.Version >= 13:
-			err = fmt.Errorf("%w: %s", errUnknownTopicID, topic.ID(t.TopicID))
-		}
-		f.resp.Topics[i] = wire.FetchedTopic{Topic: t.Topic, ID: t.TopicID, Partitions: make([]wire.FetchedPartition, len(t.Partitions))}
-		for j := range t.Partitions {
-			f.resolve(name, maxBatch, &t.Partitions[j], &f.resp.Topics[i].Partitions[j], err)
-		}
+		f.resolve(ask, of, snapshot.Defaults.MaxMessageBytes, &f.found[i])
 	}
 }
 
-// resolve finds the partition that p asks for. err, if set, stands for it.
-func (f *fetching) resolve(name string, maxBatch int64, p *kmsg.FetchRequestTopicPartition, out *wire.FetchedPartition, err error) {
-	*out = wire.FetchedPartition{Index: p.Partition, HighWatermark: -1, LogStartOffset: -1}
-	var from Partition
-	if err == nil {
-		from, err = f.api.partitions.Get(name, p.Partition)
+// topic finds the topic of a partition, nil when there is none.
+func (s *fetchScope) topic(snapshot *cluster.Snapshot, target fetchTarget) *cluster.Topic {
+	found, ok := snapshot.Topic(target.topic)
+	if s.byID {
+		found, ok = snapshot.TopicByID(target.id)
 	}
+	if !ok {
+		return nil
+	}
+	return found
+}
+
+// resolve finds the partition of topic of, which may be nil, that is asked for.
+func (f *fetching) resolve(ask fetchAsk, of *cluster.Topic, maxBatch int64, out *wire.FetchedPartition) {
+	*out = wire.FetchedPartition{Index: ask.index, HighWatermark: -1, LogStartOffset: -1}
+	from, err := f.partition(ask, of)
 	if err == nil {
-		err = checkEpoch(from, p.CurrentLeaderEpoch)
+		err = checkEpoch(from, ask.leaderEpoch)
 	}
 	if err != nil {
 		out.Code, f.failed = f.api.code(err), true
 		return
 	}
-	f.parts = append(f.parts, fetchPart{from: from, out: out, next: p.FetchOffset, left: int64(max(p.PartitionMaxBytes, 0)), maxBatch: maxBatch})
+	if of != nil {
+		maxBatch = of.Settings.MaxMessageBytes
+	}
+	f.parts = append(f.parts, fetchPart{from: from, out: out, next: ask.offset, left: int64(max(ask.maxBytes, 0)), maxBatch: maxBatch})
+}
+
+func (f *fetching) partition(ask fetchAsk, of *cluster.Topic) (Partition, error) {
+	switch {
+	case of != nil:
+		return f.api.partitions.Get(of.Name, ask.index)
+	case f.scope.byID:
+		return nil, fmt.Errorf("%w: %s", errUnknownTopicID, ask.id)
+	}
+	return f.api.partitions.Get(ask.topic, ask.index)
 }
 
 // collect gathers records until there are as many as the client asks for, a
@@ -152,7 +166,9 @@ func (f *fetching) resolve(name string, maxBatch int64, p *kmsg.FetchRequestTopi
 func (f *fetching) collect(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, min(time.Duration(max(f.req.MaxWaitMillis, 0))*time.Millisecond, maxWait))
 	defer cancel()
-	f.round(wait)
+	if !f.looked {
+		f.round(wait)
+	}
 	if f.enough() || wait.Err() != nil {
 		return ctx.Err()
 	}
@@ -165,7 +181,9 @@ func (f *fetching) collect(ctx context.Context) error {
 		case <-wake:
 		case <-wait.Done():
 			return ctx.Err()
-		case <-f.leaving:
+		case <-f.conn.Leaving():
+			return nil
+		case <-f.scope.superseded:
 			return nil
 		}
 	}
@@ -173,7 +191,7 @@ func (f *fetching) collect(ctx context.Context) error {
 }
 
 func (f *fetching) enough() bool {
-	return f.failed || f.full || len(f.parts) == 0 || f.size >= int64(f.req.MinBytes)
+	return f.failed || f.full || f.throttle > 0 || len(f.parts) == 0 || f.size >= int64(f.req.MinBytes)
 }
 
 // round reads what is new in each partition, in the order of the request, which
@@ -182,15 +200,23 @@ func (f *fetching) enough() bool {
 // there was room for it.
 func (f *fetching) round(ctx context.Context) (room bool) {
 	room = true
-	if want := f.wanted(); want > f.held {
+	if f.allow(); f.throttle > 0 {
+		return room
+	}
+	if want := f.look(); want > f.held {
 		if room = f.reserve(ctx, want-f.held); room {
 			f.held = want
-		} // else only offsets and errors are read
+		} // else only errors are read
 	}
+	before := f.size
 	for i := range f.parts {
-		f.read(&f.parts[i])
+		if f.parts[i].unread {
+			f.read(&f.parts[i])
+		}
 	}
+	f.looked = true
 	f.giveBack(f.size)
+	f.spend(f.size - before)
 	return room
 }
 
@@ -200,20 +226,23 @@ func (f *fetching) reserve(ctx context.Context, n int64) bool {
 	return f.api.fetchBytes.TryAcquire(n) || f.api.fetchBytes.Acquire(ctx, n) == nil
 }
 
-// wanted is how much of the budget this round needs: what the limits allow for
-// partitions that have something new, and room for one whole batch, which comes
-// first and counts against no limit.
-func (f *fetching) wanted() int64 {
+// look finds out in which partitions there is something to read. It returns how
+// much of the budget that needs: what the limits allow for those partitions, and
+// room for one whole batch, which comes first and counts against no limit. A round
+// goes through a consumer's partitions only for this while few of them move.
+func (f *fetching) look() (want int64) {
 	var sum, first int64
 	for i := range f.parts {
 		p := &f.parts[i]
-		if _, highWatermark := p.from.Offsets(); highWatermark <= p.next {
-			continue
+		logStartOffset, highWatermark := p.from.Offsets()
+		p.out.HighWatermark, p.out.LogStartOffset = highWatermark, logStartOffset
+		p.unread = p.next != highWatermark || p.from.Err() != nil
+		if p.next < highWatermark {
+			sum += p.left
+			first = max(first, p.maxBatch)
 		}
-		sum += p.left
-		first = max(first, p.maxBatch)
 	}
-	want := f.size + max(min(sum, f.maxBytes-f.size), 0)
+	want = f.size + max(min(sum, f.maxBytes-f.size), 0)
 	if f.size == 0 {
 		want = max(want, first)
 	}

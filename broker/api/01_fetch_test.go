@@ -80,7 +80,7 @@ func TestFetch(t *testing.T) {
 	p.hold = true
 	p.Append(batch(1, 10, 0)) // not durable
 	c := b.dial(t)
-	for version := int16(4); version <= 16; version++ {
+	for version := int16(4); version <= 17; version++ {
 		got := fetch(t, c, b.byID(fetchRequest(ask{"press", 0, 4}, ask{"press", 1, 0}, ask{"press", 0, 9})), version)
 		if have := offsets(t, got[0].RecordBatches); !slices.Equal(have, []int64{3, 6}) {
 			t.Errorf("version %d: batches at %v, want 3 and 6", version, have)
@@ -138,26 +138,6 @@ func TestFetchErrors(t *testing.T) {
 			t.Errorf("at its epoch: %v after %v, want none after 5s", code(got.ErrorCode), time.Since(start))
 		}
 	})
-}
-
-// Sessions are not kept: a client that asks for one gets a full answer without, and
-// one that believes to have one is told to ask in full.
-func TestFetchSessions(t *testing.T) {
-	b := newBox(t)
-	b.create(t, "press", 1, nil)
-	b.fill(t, "press", 0, batch(3, 10, 0))
-	c := b.dial(t)
-	req := fetchRequest(ask{"press", 0, 0})
-	for _, epoch := range []int32{0, -1} {
-		req.SessionEpoch = epoch
-		if resp := call[*kmsg.FetchResponse](t, c, req, 12); resp.SessionID != 0 || len(resp.Topics) != 1 {
-			t.Errorf("epoch %d: %+v", epoch, resp)
-		}
-	}
-	req.SessionID, req.SessionEpoch = 9, 1
-	if resp := call[*kmsg.FetchResponse](t, c, req, 12); code(resp.ErrorCode) != wire.FetchSessionIDNotFound || len(resp.Topics) != 0 {
-		t.Errorf("with a session: %+v", resp)
-	}
 }
 
 // The limits hold for all batches but the first, which comes whole whatever its
@@ -253,7 +233,7 @@ func TestFetchWaits(t *testing.T) {
 // without.
 func TestFetchRace(t *testing.T) {
 	for name, set := range map[string]func(p *memPartition, hook func()){
-		"afterRead":    func(p *memPartition, hook func()) { p.afterRead = hook },
+		"afterLook":    func(p *memPartition, hook func()) { p.afterLook = hook },
 		"afterOffsets": func(p *memPartition, hook func()) { p.afterOffsets = hook },
 	} {
 		t.Run(name, func(t *testing.T) {

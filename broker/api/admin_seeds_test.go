@@ -19,6 +19,14 @@ func adminSeeds(req kmsg.Request) []kmsg.Request {
 			}},
 			{ResourceType: kmsg.ConfigResourceTypeBroker, Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "log.retention.ms", Value: value}}},
 		}
+	case *kmsg.DescribeClientQuotasRequest:
+		req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "client-id", MatchType: kmsg.QuotasMatchTypeAny}, {EntityType: "user", Match: value}}
+	case *kmsg.AlterClientQuotasRequest:
+		ops := []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: 5000}, {Key: "consumer_byte_rate", Remove: true}}
+		req.Entries = []kmsg.AlterClientQuotasRequestEntry{
+			{Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id", Name: value}}, Ops: ops},
+			{Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id"}}, Ops: ops},
+		}
 	case *kmsg.AlterReplicaLogDirsRequest:
 		topics := []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "press", Partitions: partitions}}
 		req.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/flash/data", Topics: topics}, {Dir: "/elsewhere", Topics: topics}}

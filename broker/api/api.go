@@ -13,12 +13,14 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/server"
 	"github.com/headwater/headwater/broker/wire"
@@ -34,6 +36,11 @@ type Config struct {
 	LogDir            LogDir
 	Groups            *group.Coordinator
 	ZooKeeper         ZooKeeperOffsets // nil without ZooKeeper
+	Quotas            *quota.Limiter   // what clients have; nil: nobody is held to a rate but by what is set while the broker runs
+
+	FetchSessions     int                   // that are remembered at one time
+	FetchSessionBytes int64                 // and what they may take of memory together
+	Registerer        prometheus.Registerer // nil: nobody looks
 }
 
 // LogDir is where the partitions of this broker are.
@@ -64,6 +71,7 @@ type Partition interface {
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
 	Size() int64
+	Err() error
 	ActiveProducers() []partition.ActiveProducer
 }
 
@@ -102,6 +110,8 @@ type API struct {
 
 	fetchBytes *semaphore.Weighted
 	told       toldClients
+	sessions   *fetchSessions
+	quotas     *quota.Limiter
 }
 
 // New returns an API over the cluster, the partitions of this broker and the ids
@@ -110,7 +120,10 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 	if cfg.MaxRequestBytes == 0 {
 		cfg.MaxRequestBytes = DefaultMaxRequestBytes
 	}
-	return &API{
+	if cfg.Quotas == nil {
+		cfg.Quotas = quota.NewLimiter(quota.Rates{})
+	}
+	a := &API{
 		cfg:        cfg,
 		table:      table, // copied: handlers that named the variable would be an initialisation cycle
 		cluster:    coordinator,
@@ -118,7 +131,11 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 		producers:  producers,
 		log:        log,
 		fetchBytes: semaphore.NewWeighted(cfg.FetchBytes),
+		sessions:   newFetchSessions(cfg.FetchSessions, cfg.FetchSessionBytes),
+		quotas:     cfg.Quotas,
 	}
+	a.sessions.register(cfg.Registerer)
+	return a
 }
 
 // Terms implements server.Handler.

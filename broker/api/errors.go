@@ -11,6 +11,7 @@ import (
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
@@ -80,6 +81,8 @@ var codes = []struct {
 	{cluster.ErrUnknownPartition, wire.UnknownTopicOrPartition},
 	{cluster.ErrInternalTopic, wire.PolicyViolation},
 	{cluster.ErrElectionNotNeeded, wire.ElectionNotNeeded},
+	{quota.ErrInvalid, wire.InvalidRequest},
+	{quota.ErrTooMany, wire.PolicyViolation},
 	{cluster.ErrNoReassignment, wire.NoReassignmentInProgress},
 
 	{group.ErrInvalidID, wire.InvalidGroupID},

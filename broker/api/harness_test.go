@@ -41,7 +41,7 @@ type memPartition struct {
 	producers    []partition.ActiveProducer
 	waiting      map[int64][]func(error) // by next offset
 	watchers     map[chan<- struct{}]bool
-	afterRead    func() // called once, without the lock
+	afterLook    func() // called once, without the lock, when a fetch has looked at it
 	afterOffsets func() // likewise
 }
 
@@ -102,8 +102,8 @@ func (p *memPartition) Await(nextOffset int64, done func(error)) {
 func (p *memPartition) Read(fromOffset int64, maxBytes int, atLeastOne bool) (partition.Fetched, error) {
 	p.mu.Lock()
 	defer func() {
-		after := p.afterRead
-		p.afterRead = nil
+		after := p.afterLook
+		p.afterLook = nil
 		p.mu.Unlock()
 		if after != nil {
 			after()
@@ -149,6 +149,17 @@ func (p *memPartition) Offsets() (logStartOffset, highWatermark int64) {
 		after()
 	}
 	return logStartOffset, highWatermark
+}
+
+func (p *memPartition) Err() error {
+	p.mu.Lock()
+	err, after := p.failRead, p.afterLook
+	p.afterLook = nil
+	p.mu.Unlock()
+	if after != nil {
+		after()
+	}
+	return err
 }
 
 func (p *memPartition) Size() (bytes int64) {
@@ -291,7 +302,7 @@ func (m *memIDs) Next(context.Context) (int64, error) {
 
 func newBox(t testing.TB, change ...func(*Config)) *box {
 	t.Helper()
-	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20, LogDir: memDir{}}
+	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20, LogDir: memDir{}, FetchSessions: 10, FetchSessionBytes: 1 << 20}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -437,6 +448,7 @@ func (p *pipes) dial(t testing.TB) *client {
 // client sends requests one by one, or ahead.
 type client struct {
 	conn net.Conn
+	name string // its client id; "test" when it is empty
 	id   int32
 }
 
@@ -445,6 +457,9 @@ var format = kmsg.NewRequestFormatter(kmsg.FormatterClientID("test"))
 // frame encodes req and returns the correlation id that its answer will have.
 func (c *client) frame(req kmsg.Request) ([]byte, int32) {
 	c.id++
+	if c.name != "" {
+		return kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.name)).AppendRequest(nil, req, c.id), c.id
+	}
 	return format.AppendRequest(nil, req, c.id), c.id
 }
 

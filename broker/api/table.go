@@ -23,7 +23,7 @@ type startFunc func(a *API, ctx context.Context, frame []byte, c server.Conn) (s
 // ApiVersions announces, what dispatch accepts and what a reader can look up.
 var table = []entry{
 	{wire.Produce, 3, 9, true, (*API).startProduce},                                         // 00_produce.go
-	{wire.Fetch, 4, 16, false, (*API).startFetch},                                           // 01_fetch.go
+	{wire.Fetch, 4, 17, false, (*API).startFetch},                                           // 01_fetch.go
 	{wire.ListOffsets, 1, 10, false, on((*API).listOffsets)},                                // 02_list_offsets.go
 	{wire.Metadata, 0, 12, false, on((*API).metadata)},                                      // 03_metadata.go
 	{wire.OffsetCommit, 0, 9, false, withCaller((*API).offsetCommit)},                       // 08_offset_commit.go
@@ -53,6 +53,8 @@ var table = []entry{
 	{wire.AlterPartitionReassignments, 0, 0, false, on((*API).alterPartitionReassignments)}, // 45_alter_partition_reassignments.go
 	{wire.ListPartitionReassignments, 0, 0, false, on((*API).listPartitionReassignments)},   // 46_list_partition_reassignments.go
 	{wire.OffsetDelete, 0, 0, false, on((*API).offsetDelete)},                               // 47_offset_delete.go
+	{wire.DescribeClientQuotas, 0, 1, false, on((*API).describeClientQuotas)},               // 48_describe_client_quotas.go
+	{wire.AlterClientQuotas, 0, 1, false, on((*API).alterClientQuotas)},                     // 49_alter_client_quotas.go
 	{wire.DescribeCluster, 0, 2, false, on((*API).describeCluster)},                         // 60_describe_cluster.go
 	{wire.DescribeProducers, 0, 0, false, on((*API).describeProducers)},                     // 61_describe_producers.go
 	{wire.DescribeTopicPartitions, 0, 0, false, on((*API).describeTopicPartitions)},         // 75_describe_topic_partitions.go

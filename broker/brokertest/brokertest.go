@@ -44,6 +44,9 @@ func Config(dir string) broker.Config {
 		ProduceBytes:      32 << 20,
 		FetchBytes:        32 << 20,
 
+		FetchSessions:     100,
+		FetchSessionBytes: 4 << 20,
+
 		MaxProducers:       1000,
 		ProducerExpiration: 24 * time.Hour,
 		RetentionEvery:     30 * time.Second,

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -43,6 +44,9 @@ type Coordinator interface {
 	// AlterDefaults changes what topics without settings of their own have, and
 	// returns once it applies.
 	AlterDefaults(ctx context.Context, of Scope, a Alteration) error
+	// AlterQuotas changes what clients may have and returns once it applies: all of
+	// the changes or, with an error, none.
+	AlterQuotas(ctx context.Context, changes []quota.Change, validateOnly bool) error
 	// CreatePartitions gives a topic more partitions and returns once they take
 	// records.
 	CreatePartitions(ctx context.Context, p NewPartitions) error
@@ -130,6 +134,7 @@ type Snapshot struct {
 	Brokers      []Broker       // by id
 	Defaults     topic.Settings // of a topic without settings of its own
 	DefaultsFrom Origins
+	Quotas       *quota.Table // what clients may have, as it was changed at run time
 
 	topics map[string]*Topic
 	byID   map[topic.ID]*Topic

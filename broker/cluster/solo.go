@@ -228,6 +228,7 @@ func (s *Solo) publish() {
 		Brokers:      []Broker{s.cfg.Self},
 		Defaults:     s.defaults,
 		DefaultsFrom: Origins{s.cfg.Defaults, s.state.Defaults.AllBrokers, s.state.Defaults.ThisBroker},
+		Quotas:       s.state.Quotas.table(),
 		topics:       make(map[string]*Topic, len(s.state.Topics)),
 		byID:         make(map[topic.ID]*Topic, len(s.state.Topics)),
 	}

@@ -26,6 +26,7 @@ type soloState struct {
 	Topics      []soloTopic  `json:"topics"`
 	Deleting    []topic.ID   `json:"deleting,omitempty"` // removed from Topics, perhaps not yet from the disk
 	Defaults    soloDefaults `json:"defaults,omitzero"`  // of the topics' settings, changed at run time
+	Quotas      soloQuotas   `json:"quotas,omitzero"`    // of clients, changed at run time
 }
 
 // soloDefaults are settings by the topics' names for them.

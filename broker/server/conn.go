@@ -34,6 +34,7 @@ type conn struct {
 	leaving context.Context // done when no more requests are read
 	started chan *started   // in order of arrival; closed by the reader
 	pending atomic.Int32    // requests that the writer has, or will get
+	mute    mute
 
 	// The reader's own:
 	in      incoming
@@ -50,7 +51,7 @@ type started struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, started: make(chan *started, queueLen)}
+	c := &conn{srv: s, nc: nc, started: make(chan *started, queueLen), mute: mute{since: time.Now()}}
 	c.in.conn, c.direct.conn = c, c
 	return c
 }
@@ -119,6 +120,9 @@ func (c *conn) read(ctx context.Context) error {
 			case <-c.Leaving():
 				return errGone
 			}
+		}
+		if err := c.rest(); err != nil {
+			return err
 		}
 		if before, err = c.start(ctx, prefix, terms); err != nil {
 			return err

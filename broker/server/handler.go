@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 )
 
 // ErrUnsupported is for a Handler to wrap when it does not speak a request's API
@@ -78,4 +79,8 @@ type Conn interface {
 	// sends no more, or the server is stopping. A long poll then answers with what
 	// it has.
 	Leaving() <-chan struct{}
+
+	// Mute has no request started on the connection for d from now. Those that were
+	// started are answered meanwhile.
+	Mute(d time.Duration)
 }

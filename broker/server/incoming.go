@@ -58,7 +58,7 @@ func (in *incoming) prefix() (wire.Prefix, error) {
 // answers sends nothing more.
 func (in *incoming) wait() (int, error) {
 	c := in.conn
-	if err := in.beforeRead(c.srv.cfg.IdleTimeout); err != nil {
+	if err := in.beforeRead(c.srv.cfg.IdleTimeout + max(c.mute.left(), 0)); err != nil {
 		return 0, err
 	}
 	n, err := c.nc.Read(in.head[:])
@@ -66,7 +66,7 @@ func (in *incoming) wait() (int, error) {
 	case n > 0 || err == nil:
 		return n, nil
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving.Err() == nil:
-		if c.pending.Load() == 0 {
+		if c.pending.Load() == 0 && c.mute.left() <= 0 {
 			return 0, errIdle
 		}
 		return 0, nil

@@ -36,6 +36,9 @@ type echo struct {
 	answers  map[int32][]byte        // in place of the frame
 	leaving  bool                    // finish returns early when the connection is leaving
 	startErr error
+
+	ready                 bool                    // finish waits for nothing
+	muteStart, muteFinish map[int32]time.Duration // for how long these mute their connection, in either phase
 }
 
 func newEcho() *echo {
@@ -58,9 +61,21 @@ func (e *echo) Start(_ context.Context, frame []byte, c Conn) (Request, error) {
 		return nil, errors.Join(err, e.startErr)
 	}
 	e.event("start", h.CorrelationID)
+	if d := e.muteStart[h.CorrelationID]; d > 0 {
+		c.Mute(d)
+	}
 	frame = bytes.Clone(frame) // a pipelined one is on loan
-	return FinishFunc(func(ctx context.Context) (Answer, error) { return e.finish(ctx, h.CorrelationID, frame, c) }), nil
+	finish := FinishFunc(func(ctx context.Context) (Answer, error) { return e.finish(ctx, h.CorrelationID, frame, c) })
+	if e.ready {
+		return readyFunc{finish}, nil
+	}
+	return finish, nil
 }
+
+// readyFunc is a FinishFunc that waits for nothing.
+type readyFunc struct{ FinishFunc }
+
+func (readyFunc) Ready() bool { return true }
 
 func (e *echo) finish(ctx context.Context, id int32, frame []byte, c Conn) (Answer, error) {
 	e.mu.Lock()
@@ -79,6 +94,9 @@ func (e *echo) finish(ctx context.Context, id int32, frame []byte, c Conn) (Answ
 		}
 	}
 	e.event("finish", id)
+	if d := e.muteFinish[id]; d > 0 {
+		c.Mute(d)
+	}
 	if answer == nil {
 		answer = frame
 	}

@@ -36,6 +36,8 @@ const (
 	AlterPartitionReassignments int16 = 45
 	ListPartitionReassignments  int16 = 46
 	OffsetDelete                int16 = 47
+	DescribeClientQuotas        int16 = 48
+	AlterClientQuotas           int16 = 49
 	DescribeCluster             int16 = 60
 	DescribeProducers           int16 = 61
 	DescribeTopicPartitions     int16 = 75
@@ -86,6 +88,7 @@ const (
 	NonEmptyGroup                ErrorCode = 68
 	GroupIDNotFound              ErrorCode = 69
 	FetchSessionIDNotFound       ErrorCode = 70
+	InvalidFetchSessionEpoch     ErrorCode = 71
 	FencedLeaderEpoch            ErrorCode = 74
 	UnknownLeaderEpoch           ErrorCode = 75
 	UnsupportedCompressionType   ErrorCode = 76
@@ -97,6 +100,7 @@ const (
 	GroupSubscribedToTopic       ErrorCode = 86
 	InvalidRecord                ErrorCode = 87
 	UnknownTopicID               ErrorCode = 100
+	FetchSessionTopicIDError     ErrorCode = 106
 	MismatchedEndpointType       ErrorCode = 114
 	UnsupportedEndpointType      ErrorCode = 115
 )
@@ -142,6 +146,7 @@ var codeNames = map[ErrorCode]string{
 	LogDirNotFound:               "LOG_DIR_NOT_FOUND",
 	NonEmptyGroup:                "NON_EMPTY_GROUP",
 	FetchSessionIDNotFound:       "FETCH_SESSION_ID_NOT_FOUND",
+	InvalidFetchSessionEpoch:     "INVALID_FETCH_SESSION_EPOCH",
 	FencedLeaderEpoch:            "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:           "UNKNOWN_LEADER_EPOCH",
 	UnsupportedCompressionType:   "UNSUPPORTED_COMPRESSION_TYPE",
@@ -154,6 +159,7 @@ var codeNames = map[ErrorCode]string{
 	InvalidRecord:                "INVALID_RECORD",
 	UnknownTopicID:               "UNKNOWN_TOPIC_ID",
 	MismatchedEndpointType:       "MISMATCHED_ENDPOINT_TYPE",
+	FetchSessionTopicIDError:     "FETCH_SESSION_TOPIC_ID_ERROR",
 	UnsupportedEndpointType:      "UNSUPPORTED_ENDPOINT_TYPE",
 }
 

@@ -2,14 +2,15 @@ package wire
 
 import "encoding/binary"
 
-// FetchResponse is the answer to a fetch request of version 4 to 16. It is
+// FetchResponse is the answer to a fetch request of version 4 to 17. It is
 // encoded by hand, so that records are written to the connection from where they
 // were read and not copied together first.
 type FetchResponse struct {
-	Version   int16
-	Code      ErrorCode // from version 7
-	SessionID int32     // from version 7
-	Topics    []FetchedTopic
+	Version        int16
+	ThrottleMillis int32
+	Code           ErrorCode // from version 7
+	SessionID      int32     // from version 7
+	Topics         []FetchedTopic
 }
 
 // FetchedTopic is the part of a fetch answer for one topic.
@@ -39,7 +40,7 @@ const copied = 4 << 10
 func (r *FetchResponse) Frames(correlationID int32) [][]byte {
 	e := fetchEncoder{version: r.Version, flexible: flexible(Fetch, r.Version)}
 	e.buf = appendResponseHeader(e.buf, correlationID, Fetch, e.flexible)
-	e.int32(0) // throttle time
+	e.int32(r.ThrottleMillis)
 	if r.Version >= 7 {
 		e.int16(int16(r.Code))
 		e.int32(r.SessionID)

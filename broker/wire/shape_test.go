@@ -90,6 +90,8 @@ func fill(rng *rand.Rand, v reflect.Value) {
 		v.SetBool(rng.IntN(2) == 0)
 	case reflect.Uint8:
 		v.SetUint(uint64(rng.IntN(256)))
+	case reflect.Float64:
+		v.SetFloat(rng.NormFloat64())
 	default:
 		v.SetInt(int64(int8(rng.Uint64())))
 	}

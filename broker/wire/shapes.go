@@ -380,6 +380,32 @@ var shapes = map[int16]group{
 			bytesOf(1).since(2), // include fenced brokers
 		},
 	},
+	DescribeClientQuotas: {
+		fields: []field{
+			array( // components
+				str(),      // entity type
+				bytesOf(1), // match type
+				nullableStr(),
+			),
+			bytesOf(1), // strict
+		},
+	},
+	AlterClientQuotas: {
+		fields: []field{
+			array( // entries
+				array( // entity
+					str(), // type
+					nullableStr(),
+				),
+				array( // operations
+					str(),      // key
+					bytesOf(8), // value
+					bytesOf(1), // remove
+				),
+			),
+			bytesOf(1), // validate only
+		},
+	},
 	DescribeProducers: {
 		fields: []field{
 			array( // topics
