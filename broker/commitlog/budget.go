@@ -73,6 +73,9 @@ func newBudget(limit int64, reserve *reserveFS, logs func() []*Log, m *metrics, 
 	return b
 }
 
+// errReserved is for a batch while what is free is what the reserve was.
+var errReserved = fmt.Errorf("%w: the disk is full, and what is free is kept for the box itself (data.reserve)", ErrFull)
+
 // admit takes n bytes of the budget, for which old segments go when they must. It
 // returns an error that wraps ErrFull, and takes nothing, when too few may.
 func (b *budget) admit(n int64) error {
@@ -82,7 +85,7 @@ func (b *budget) admit(n int64) error {
 	err := b.makeRoom(n, byBudget, func() int64 { return b.used.Load() - b.limit.Load() })
 	if err == nil && b.reserve.given.Load() && !b.regain(n) {
 		b.used.Add(-n)
-		return fmt.Errorf("%w: the disk is full, and what is free is kept for the box itself (data.reserve)", ErrFull)
+		return errReserved
 	}
 	if err != nil {
 		b.used.Add(-n)
@@ -92,10 +95,11 @@ func (b *budget) admit(n int64) error {
 }
 
 // relieve drops the oldest segments when the file system was too full for n bytes,
-// though the budget was not. It reports whether it is worth trying again.
+// though the budget was not, and makes a reserve again that was given meanwhile. It
+// reports whether it is worth trying again.
 func (b *budget) relieve(n int64) bool {
 	before := b.freed.Load()
-	return b.makeRoom(n, byFullDisk, func() int64 { return n - (b.freed.Load() - before) }) == nil
+	return b.makeRoom(n, byFullDisk, func() int64 { return n - (b.freed.Load() - before) }) == nil && (!b.reserve.given.Load() || b.regain(n))
 }
 
 // regain makes the reserve that was given again, for which old segments go when

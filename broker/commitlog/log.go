@@ -141,6 +141,9 @@ func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 	if err := l.assignEpoch(leaderEpoch); err != nil {
 		return 0, err
 	}
+	if l.budget.reserve.given.Load() { // for what was just written, perhaps
+		return 0, fmt.Errorf("%s: %w", l.name, errReserved)
+	}
 	baseOffset = l.end.Load()
 	b.Stamp(baseOffset, leaderEpoch)
 	pos := active.size.Load()

@@ -72,6 +72,25 @@ func TestReserve(t *testing.T) {
 	}
 }
 
+// What an append must write beside its batch, a leader epoch here, may have the
+// reserve; the batch then waits for there to be one again.
+func TestReserveIsNotForBatches(t *testing.T) {
+	fsys := newFullUntil()
+	d := start(t, fsys, Options{Reserve: 5000})
+	l := d.mustOpen(t, "t-0", keeps)
+	d.Tidy()
+	l.mustAppend(t, newBatch(1, 0, 400, 'x'))
+	fsys.shut.Store(true)
+	if _, err := l.Append(newBatch(1, 0, 400, 'x'), 2); !errors.Is(err, ErrFull) || l.EndOffset() != 1 {
+		t.Fatalf("the first batch of an epoch on a full disk: %v, and the log ends at %d; want ErrFull, and 1", err, l.EndOffset())
+	}
+	fsys.shut.Store(false)
+	if at, err := l.Append(newBatch(1, 0, 400, 'x'), 2); at != 1 || err != nil {
+		t.Errorf("with room again: offset %d, %v, want 1", at, err)
+	}
+	everything(t, l.Log)
+}
+
 // A data directory opens on a full disk, with a reserve and without.
 func TestStartOnFullDisk(t *testing.T) {
 	fsys := newFullUntil()
