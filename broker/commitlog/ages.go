@@ -127,14 +127,18 @@ func (l *Log) loadAges(m mark) {
 	}
 }
 
-// saveAges puts the readings of the sealed segments on stable storage. It must
-// follow a change of them, or of the list. retainMu is held.
-func (l *Log) saveAges() error {
+// saveAges puts the readings of the sealed segments on stable storage, and in place
+// of their own those of the ones that are about to take their place. It must follow
+// a change of them, or of the list. retainMu is held.
+func (l *Log) saveAges(coming ...*segment) error {
 	l.mu.Lock()
 	due, segments := l.agesDue, l.view.Load().segments
 	l.agesDue = 0 // what is sealed from here on is due anew
 	ages := make(map[int64]age, len(segments))
 	for _, s := range segments[:len(segments)-1] {
+		ages[s.baseOffset] = s.age
+	}
+	for _, s := range coming {
 		ages[s.baseOffset] = s.age
 	}
 	l.mu.Unlock()

@@ -45,7 +45,8 @@ func (p *cleanPoints) load() {
 	}
 }
 
-// set notes that a log is compacted before offset, durably.
+// set notes that a log is compacted before offset, durably. The log must not be
+// closed meanwhile: it would be taken to be about the next one of its name.
 func (p *cleanPoints) set(name string, offset int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

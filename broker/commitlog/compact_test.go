@@ -711,7 +711,12 @@ func TestCompactFailedSync(t *testing.T) {
 	for range 4 {
 		l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: strings.Repeat("v", 700)}))
 	}
-	bad.onSyncDir = func(string) error { return errors.New("no") }
+	bad.onSyncDir = func(name string) error {
+		if _, err := bad.Stat(name + "/00000000000000000000.log" + swapExt); err != nil { // it is about something else
+			return nil
+		}
+		return errors.New("no")
+	}
 	NewCleaner(d.Dir, cleanerOptions).CleanDirtiest(context.Background(), []Compactable{whole(l)})
 	if err := l.failure(); !errors.Is(err, ErrOffline) {
 		t.Errorf("the log's failure is %v, want %v", err, ErrOffline)
@@ -754,5 +759,49 @@ func TestCompactedFilesAreKnown(t *testing.T) {
 	err := CheckFiles(fsys, "data", func(r FileReport) { t.Errorf("%+v", r) })
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A log that is made anew is compacted from its start, though the checkpoint knows
+// one of its name: that was removed by hand perhaps. What lay before it would never
+// be compacted, and a deleted key's value come back when its tombstone goes.
+func TestCompactNewLogOfAnOldName(t *testing.T) {
+	fsys := disk.NewCrash(1)
+	for i := range 2 {
+		d := start(t, fsys, Options{})
+		l := d.mustOpen(t, "t-0", compacting)
+		for range 2 {
+			l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: "1"}))
+			seal(t, l)
+		}
+		compact(t, d.Dir, cleanerOptions, whole(l))
+		if n := len(contents(t, l.Log)); n != 1 {
+			t.Errorf("log %d has %d records of one key", i, n)
+		}
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := fsys.RemoveAll("data/t-0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A log that is deleted while it is compacted leaves no checkpoint to the next one
+// of its name.
+func TestCompactOfADeletedLog(t *testing.T) {
+	d := start(t, disk.NewCrash(1), Options{})
+	l := d.mustOpen(t, "t-0", compacting)
+	l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: "1"}))
+	seal(t, l)
+	c := NewCleaner(d.Dir, cleanerOptions)
+	c.keys = newOffsetMap(cleanerOptions.BufferBytes)
+	r := newRound(context.Background(), c, whole(l), 0)
+	if err := d.DeleteLog("t-0"); err != nil {
+		t.Fatal(err)
+	}
+	r.view = &view{r.view.segments[1:]} // it has been through all by then
+	if err := r.run(); !errors.Is(err, ErrClosed) || d.cleanPoints.get("t-0") != 0 {
+		t.Errorf("compaction ends with %v; the checkpoint says %d", err, d.cleanPoints.get("t-0"))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
@@ -318,4 +319,45 @@ func compactKillAt(t *testing.T, written compactWorld, k, j int) (killed, cut bo
 	w.fs = w.fs.Restart(uint64(100*k + j))
 	w.live(0)
 	return killed, cut
+}
+
+// The power goes at the k-th change of a compaction that makes one segment of an old
+// and a young one. Whatever is found: what was appended an hour ago does not go by
+// the age of what was appended before.
+func TestCompactCrashAges(t *testing.T) {
+	settings := Settings{SegmentBytes: 1500, RetentionBytes: -1, Retention: 10 * time.Hour, Compact: true, DeleteRetention: time.Hour}
+	for cut, k := true, 0; cut; k++ {
+		clock, fsys := newFakeClock(), disk.NewCrash(uint64(k))
+		d, err := run(fsys, "data", Options{Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := d.mustOpen(t, "t-0", settings)
+		for i, pass := range []time.Duration{9 * time.Hour, time.Hour} {
+			l.mustAppend(t, keyedBatch(t, record.None, keyed{key: fmt.Sprint("key", i), value: "1"}))
+			seal(t, l)
+			must(0, d.checkpoint(true))
+			d.Tidy()
+			clock.pass(pass)
+			must(0, d.clock.save())
+		}
+		fsys.CrashAt(k)
+		NewCleaner(d.Dir, cleanerOptions).CleanDirtiest(context.Background(), []Compactable{whole(l)})
+		cut = fsys.Crashed()
+		fsys.CrashAt(0)
+		d.stop()
+		clock.boot("boot-2")
+		d = start(t, fsys.Restart(uint64(k)), Options{Clock: clock})
+		l = d.mustOpen(t, "t-0", settings)
+		clock.pass(2 * time.Hour) // the old one has had its time, the young one not
+		if _, err := l.Retain(l.EndOffset()); err != nil {
+			t.Fatal(err)
+		}
+		if got := latest(contents(t, l.Log)); got["key1"] != "1" {
+			t.Errorf("k %d: 3 hours after its append key1 is gone; there is %v", k, got)
+		}
+		if !cut && k < 8 {
+			t.Errorf("a compaction made %d changes only", k)
+		}
+	}
 }

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
@@ -18,16 +22,19 @@ import (
 // story is what was done to one log, and what of it must be found later.
 type story struct {
 	topicID  string
-	batches  []record.Batch // appended, or at least begun, in order
-	maxEnd   int64          // that follows the last batch that may be found
-	durable  int64          // told to be
-	minStart int64          // that was shown, or answered
-	maxStart int64          // as far as retention and deletion have got
-	epoch    int32          // that the next append is of
-	kept     int32          // the latest of what is durable, or was; -1
-	begun    bool           // OpenLog was called
-	made     bool           // OpenLog returned
-	ending   bool           // DeleteLog was called
+	settings Settings
+	batches  []record.Batch          // appended, or at least begun, in order; of a compacted log what is gone, too
+	times    map[int64]time.Duration // by base offset, when they were, in the world's time
+	keys     keyStory                // of a compacted log
+	maxEnd   int64                   // that follows the last batch that may be found
+	durable  int64                   // told to be
+	minStart int64                   // that was shown, or answered
+	maxStart int64                   // as far as retention and deletion have got
+	epoch    int32                   // that the next append is of
+	kept     int32                   // the latest of what is durable, or was; -1
+	begun    bool                    // OpenLog was called
+	made     bool                    // OpenLog returned
+	ending   bool                    // DeleteLog was called
 }
 
 // settled notes that all before end is there to stay.
@@ -42,16 +49,21 @@ func (s *story) settled(end int64) {
 
 // world is a disk, and what must be on it.
 type world struct {
-	t       *testing.T
-	what    string // which run this is, for failures
-	fs      *disk.Crash
-	policy  Policy
-	stories map[string][]*story // by log, the latest last
-	rng     *rand.Rand
-	ids     int
-	crashes int
-	byHand  bool     // nothing runs beside the test, so that a seed is one history
-	trace   []string // what a history came to, life by life
+	t        *testing.T
+	what     string // which run this is, for failures
+	fs       *disk.Crash
+	clock    *fakeClock
+	unsaved  time.Duration // that the age clock has lost
+	policy   Policy
+	options  Options
+	cleaner  CleanerOptions
+	settings map[string]Settings // of the logs
+	stories  map[string][]*story // by log, the latest last
+	rng      *rand.Rand
+	ids      int
+	crashes  int
+	byHand   bool     // nothing runs beside the test, so that a seed is one history
+	trace    []string // what a history came to, life by life
 }
 
 func (w *world) fatalf(format string, args ...any) {
@@ -63,17 +75,30 @@ func (w *world) story(name string) *story {
 	all := w.stories[name]
 	if len(all) == 0 || all[len(all)-1].ending {
 		w.ids++
-		w.stories[name] = append(all, &story{topicID: fmt.Sprintf("%020dAA", w.ids), kept: -1})
+		w.stories[name] = append(all, &story{
+			topicID: fmt.Sprintf("%020dAA", w.ids), kept: -1, settings: w.settings[name], times: map[int64]time.Duration{}, keys: newKeyStory(),
+		})
 	}
 	all = w.stories[name]
 	return all[len(all)-1]
 }
 
-var crashSettings = Settings{SegmentBytes: 500, RetentionBytes: 1200, Retention: -1}
+// names are the logs' names.
+func (w *world) names() []string { return slices.Sorted(maps.Keys(w.settings)) }
+
+var (
+	crashSettings  = Settings{SegmentBytes: 500, RetentionBytes: 1200, Retention: -1}
+	agingSettings  = Settings{SegmentBytes: 500, SegmentAge: 12 * time.Hour, RetentionBytes: -1, Retention: 8 * time.Hour}
+	keyedSettings  = Settings{SegmentBytes: 500, RetentionBytes: -1, Retention: -1, KeepWhenFull: true, Compact: true, DeleteRetention: 4 * time.Hour}
+	keyedAndAging  = Settings{SegmentBytes: 600, RetentionBytes: -1, Retention: 8 * time.Hour, Compact: true, DeleteRetention: 2 * time.Hour, MinCompactionLag: time.Hour}
+	keyedAndShort  = Settings{SegmentBytes: 600, RetentionBytes: 900, Retention: -1, Compact: true, MinDirtyRatio: 0.3, MaxCompactionLag: time.Hour}
+	crashKeyMemory = []int64{slotBytes * 6, 1 << 20} // the first is full after a few keys
+)
 
 // start opens the data directory for a process.
 func (w *world) start() (*running, error) {
-	o := Options{Policy: w.policy, BrokerID: 1}
+	o := w.options
+	o.Policy, o.BrokerID, o.Clock = w.policy, 1, w.clock
 	if !w.byHand {
 		return run(w.fs, "data", o)
 	}
@@ -81,6 +106,9 @@ func (w *world) start() (*running, error) {
 	d, err := OpenDir("data", o)
 	if err != nil {
 		return nil, err
+	}
+	if now := d.clock.now(); now > w.clock.passed()+firstReading {
+		w.fatalf("the age clock reads %v, and only %v have passed", now, w.clock.passed())
 	}
 	return &running{Dir: d, opened: map[string]*watched{}, stop: sync.OnceValue(func() error {
 		d.committer.stopping.Store(true)
@@ -120,8 +148,10 @@ func (w *world) live() error {
 	if err := w.work(d, 8); err != nil {
 		return err
 	}
-	w.story("t-0").ending = true
-	if err := d.DeleteLog("t-0"); err != nil {
+	names := w.names()
+	name := names[w.rng.IntN(len(names))]
+	w.story(name).ending = true
+	if err := d.DeleteLog(name); err != nil {
 		return err
 	}
 	if err := w.work(d, 6); err != nil {
@@ -130,15 +160,16 @@ func (w *world) live() error {
 	return d.stop()
 }
 
-// work opens two logs and does something to one or the other, so many times.
+// work opens the logs and does something to one or the other, so many times.
 func (w *world) work(d *running, steps int) error {
-	for _, name := range []string{"t-0", "t-1"} {
+	names := w.names()
+	for _, name := range names {
 		if l := d.opened[name]; l != nil && l.Log == d.find(name) {
 			continue
 		}
 		s := w.story(name)
 		s.begun = true
-		l, err := d.open(name, s.topicID, crashSettings)
+		l, err := d.open(name, s.topicID, s.settings)
 		if err != nil {
 			return err
 		}
@@ -146,15 +177,20 @@ func (w *world) work(d *running, steps int) error {
 		s.epoch += int32(w.rng.IntN(2)) // a leader of the same epoch goes on, or there is a new one
 		w.check(l, s)
 	}
+	c := NewCleaner(d.Dir, w.cleaner)
 	for i := range steps {
-		name := "t-0"
-		if w.rng.IntN(4) == 0 {
-			name = "t-1"
+		name := names[0]
+		if w.rng.IntN(len(names)+1) != 0 {
+			name = names[w.rng.IntN(len(names))]
 		}
 		l, s := d.opened[name], w.story(name)
-		if err := w.step(l, s, i); err != nil {
+		if err := w.step(d, c, l, s, i); err != nil {
 			return err
 		}
+		if w.fs.Crashed() { // what need not succeed does not say so
+			return disk.ErrCrashed
+		}
+		w.checkCounts(d)
 		if s.minStart = max(s.minStart, l.StartOffset()); w.rng.IntN(8) == 0 && !w.fs.Crashed() {
 			w.checkEpochs(l, s)
 		}
@@ -162,9 +198,9 @@ func (w *world) work(d *running, steps int) error {
 	return nil
 }
 
-// step does one thing to a log.
-func (w *world) step(l *watched, s *story, i int) (err error) {
-	switch w.rng.IntN(16) {
+// step does one thing to a log, or to all.
+func (w *world) step(d *running, c *Cleaner, l *watched, s *story, i int) (err error) {
+	switch w.rng.IntN(21) {
 	case 0:
 		if w.policy == OS {
 			l.dir.syncAll()
@@ -172,28 +208,86 @@ func (w *world) step(l *watched, s *story, i int) (err error) {
 		return l.dir.checkpoint(true)
 	case 1:
 		return l.dir.checkpoint(false)
-	case 2:
-		s.maxStart = l.DurableEnd() // as far as it may get, if it is cut off
+	case 2, 3:
+		w.mayGo(s, l.DurableEnd()) // if it is cut off
 		_, err = l.Retain(s.durable)
 		return err
-	case 3, 4:
+	case 4:
 		return w.deleteBefore(l, s)
 	case 5:
 		s.epoch += 1 + int32(w.rng.IntN(3))
 	case 6:
 		w.commit(l.committer)
+	case 7:
+		d.Tidy()
+	case 8:
+		return w.pass(d, time.Duration(w.rng.IntN(200))*time.Minute)
+	case 9:
+		w.setWall()
+		d.clock.look()
+	case 10, 11, 12:
+		return w.clean(d, c)
 	default:
-		return w.append(l, s, i)
+		return w.append(d, l, s, i)
 	}
 	return nil
 }
 
-func (w *world) append(l *watched, s *story, i int) error {
-	b := newBatch(1+w.rng.IntN(3), int64(i), w.rng.IntN(150), byte(w.rng.IntN(256)))
+// pass lets time go by. Of that the age clock saves each minute: if it cannot, what
+// is lost may be taken for time that the machine was off, and make records older.
+func (w *world) pass(d *running, time time.Duration) error {
+	w.clock.pass(time)
+	d.clock.look()
+	err := d.clock.save()
+	if err != nil {
+		w.unsaved += time
+	}
+	return err
+}
+
+// waited is how old a record can seem that was there at a time.
+func (w *world) waited(since time.Duration) time.Duration {
+	return w.clock.passed() - since + w.unsaved
+}
+
+// setWall sets the wall clock, right or wrong by years, and reports whether the
+// kernel says that it is right.
+func (w *world) setWall() (synchronized bool) {
+	wrong := []time.Duration{0, 10 * 365 * 24 * time.Hour, -50 * 365 * 24 * time.Hour}[w.rng.IntN(3)]
+	synchronized = wrong == 0 && w.rng.IntN(2) == 0
+	w.clock.set(w.clock.right().Add(wrong), synchronized)
+	return synchronized
+}
+
+// mayGo notes what retention may take of a log: by bytes all before end, and by age
+// what was appended long enough ago.
+func (w *world) mayGo(s *story, end int64) {
+	if s.settings.RetentionBytes < 0 {
+		aged := s.maxStart
+		for _, b := range s.batches {
+			if w.waited(s.times[b.BaseOffset()]) > s.settings.Retention && s.settings.Retention >= 0 {
+				aged = max(aged, b.NextOffset())
+			}
+		}
+		end = min(end, aged)
+	}
+	s.maxStart = max(s.maxStart, end)
+}
+
+func (w *world) append(d *running, l *watched, s *story, i int) error {
+	b := w.newBatch(s, i)
 	b.Stamp(l.EndOffset(), s.epoch)
 	s.batches = append(s.batches, bytes.Clone(b)) // from now on it may be found
+	s.times[b.BaseOffset()] = w.clock.passed()
 	s.maxEnd = b.NextOffset()
+	if w.options.Budget > 0 {
+		w.mayMakeRoom(d)
+	}
 	base, err := l.Append(b, s.epoch)
+	if errors.Is(err, ErrFull) && w.options.Budget > 0 {
+		s.batches, s.maxEnd = s.batches[:len(s.batches)-1], l.EndOffset()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -208,6 +302,27 @@ func (w *world) append(l *watched, s *story, i int) error {
 		s.settled(b.NextOffset())
 	}
 	return nil
+}
+
+// newBatch returns what is appended next.
+func (w *world) newBatch(s *story, i int) record.Batch {
+	if s.settings.Compact {
+		return w.newKeyed(s)
+	}
+	return newBatch(1+w.rng.IntN(3), int64(i), w.rng.IntN(150), byte(w.rng.IntN(256)))
+}
+
+// mayMakeRoom notes that any log that gives room may lose all that it has. The
+// budget forgets that there was none: that holds for a time by the machine's clock.
+func (w *world) mayMakeRoom(d *running) {
+	d.budget.mu.Lock()
+	d.budget.refusedAt = time.Time{}
+	d.budget.mu.Unlock()
+	for name, l := range d.opened {
+		if s := w.story(name); !s.settings.KeepWhenFull && l.Log == d.find(name) {
+			s.maxStart = max(s.maxStart, l.EndOffset())
+		}
+	}
 }
 
 // deleteBefore deletes up to anywhere, and often all.
@@ -260,8 +375,12 @@ func (w *world) check(l *watched, s *story) {
 		w.fatalf("%s: %v", l.name, err)
 	}
 	kept := s.batches[:0]
+	if s.settings.Compact {
+		kept, got = w.checkKeys(l, s, got), nil
+	}
 	for _, b := range s.batches {
 		switch {
+		case s.settings.Compact:
 		case bytes.HasPrefix(got, b):
 			got = got[len(b):]
 			kept = append(kept, b)
@@ -276,6 +395,9 @@ func (w *world) check(l *watched, s *story) {
 	s.minStart, s.maxStart = first, first // what a process has shown stays
 	if s.settled(end); w.policy == OS {
 		s.kept = -1
+	}
+	if n := testutil.ToFloat64(l.metrics.gaps); n != 0 {
+		w.fatalf("%s: %v gaps are counted", l.name, n)
 	}
 	w.checkOffsets(l)
 	if w.rng.IntN(2) == 0 {
@@ -292,11 +414,16 @@ func (w *world) checkEpochs(l *watched, s *story) {
 	}
 	start, end := l.StartOffset(), l.EndOffset()
 	var want epochs
-	for _, b := range split(w.t, all) {
+	batches := split(w.t, all)
+	if s.settings.Compact { // of an epoch nothing may be left
+		batches = s.batches
+	}
+	for _, b := range batches {
 		if b.LeaderEpoch() > want.last() {
-			want = append(want, epochStart{b.LeaderEpoch(), max(start, b.BaseOffset())})
+			want = append(want, epochStart{b.LeaderEpoch(), b.BaseOffset()})
 		}
 	}
+	want = want.from(start)
 	last, err := l.LastEpoch()
 	if last < s.kept || len(all) > 0 && last != want.last() || err != nil {
 		w.fatalf("%s: last epoch %d, %v; the batches have %v, and there was %d", l.name, last, err, want, s.kept)
@@ -337,7 +464,7 @@ func (w *world) checkOffsets(l *watched) {
 // are not.
 func (w *world) checkNames() {
 	w.t.Helper()
-	d, err := OpenDir("data", Options{FS: w.fs, BrokerID: 1})
+	d, err := OpenDir("data", Options{FS: w.fs, BrokerID: 1, Clock: w.clock})
 	if err != nil {
 		w.fatalf("the directory does not open: %v", err)
 	}
@@ -408,8 +535,14 @@ var crashSeeds = func() int {
 	return 3
 }()
 
+// newWorld returns one with two logs: of every other seed one of them is compacted.
 func newWorld(t *testing.T, what string, policy Policy, seed uint64) *world {
-	return &world{t: t, what: what, fs: disk.NewCrash(seed), policy: policy, stories: map[string][]*story{}, rng: rand.New(rand.NewPCG(seed, 0))}
+	w := &world{t: t, what: what, fs: disk.NewCrash(seed), clock: newFakeClock(), policy: policy, cleaner: cleanerOptions, stories: map[string][]*story{}, rng: rand.New(rand.NewPCG(seed, 0))}
+	w.settings = map[string]Settings{"t-0": crashSettings, "t-1": crashSettings}
+	if seed%2 == 1 {
+		w.settings = map[string]Settings{"t-0": crashSettings, "c-0": keyedSettings}
+	}
+	return w
 }
 
 // crashAt reports whether the first process got as far as its k-th change.
@@ -442,6 +575,11 @@ func (w *world) end(life int, kill bool) (crashed bool) {
 	}
 	w.trace = append(w.trace, fmt.Sprint(w.fs.Ops(), " changes, crashed ", crashed))
 	w.fs = w.fs.Restart(w.rng.Uint64())
+	w.clock.boot(fmt.Sprint("boot-", w.rng.Uint64()))
+	if w.setWall() { // the start counts what the machine was off, or nothing ever does
+		w.clock.rest(time.Duration(w.rng.IntN(20)) * time.Hour)
+		w.clock.set(w.clock.right(), true)
+	}
 	w.checkNames()
 	return crashed
 }
@@ -483,6 +621,15 @@ func history(t *testing.T, seed uint64) *world {
 	}
 	w := newWorld(t, fmt.Sprintf("history %d, policy %v", seed, policy), policy, seed)
 	w.byHand = true
+	w.settings = map[string]Settings{"t-0": crashSettings, "t-1": agingSettings, "c-0": keyedSettings, "c-1": keyedAndAging}
+	if seed%2 == 1 {
+		w.settings["c-1"] = keyedAndShort
+	}
+	w.cleaner.BufferBytes = crashKeyMemory[seed/2%2]
+	w.options.OpenFiles = 3 + w.rng.IntN(6)
+	if w.rng.IntN(4) == 0 {
+		w.options.Budget = 2000 + w.rng.Int64N(3000)
+	}
 	for life := range 3 + w.rng.IntN(3) {
 		w.fs.CrashAt(w.rng.IntN(400))
 		if w.end(life, w.rng.IntN(2) == 0) {

@@ -334,6 +334,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 		if err := d.unlist(l.name); err != nil {
 			return err
 		}
+		if err := d.cleanPoints.drop(l.name); err != nil {
+			return err
+		}
 		if err := d.fs.MkdirAll(l.path, 0o755); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ type fakeClock struct {
 	boottime     time.Duration
 	bootID       string
 	synchronized bool
+	total        time.Duration // that has passed, with the machine up or off
 }
 
 func newFakeClock() *fakeClock {
@@ -46,7 +47,24 @@ func (c *fakeClock) Synchronized() bool {
 func (c *fakeClock) pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wall, c.boottime = c.wall.Add(d), c.boottime+d
+	c.wall, c.boottime, c.total = c.wall.Add(d), c.boottime+d, c.total+d
+}
+
+// rest lets time go by with the machine off. Its wall clock stands still.
+func (c *fakeClock) rest(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total += d
+}
+
+// right is what the wall clock would say if nobody had set it.
+func (c *fakeClock) right() time.Time { return newFakeClock().wall.Add(c.passed()) }
+
+// passed is how much time has gone by.
+func (c *fakeClock) passed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.total
 }
 
 // set sets the wall clock, and what the kernel says of it.

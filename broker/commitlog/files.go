@@ -175,10 +175,12 @@ func (c *files) evict(h *handle, unused []disk.File) []disk.File {
 func (c *files) release(h *handle) {
 	c.mu.Lock()
 	last := c.drop(h)
+	unused := c.trim(c.limit) // it may have been open only because it was in use
 	c.mu.Unlock()
 	if last {
 		h.Close()
 	}
+	closeAll(unused)
 }
 
 // drop gives up one use of h and reports whether it is to be closed.

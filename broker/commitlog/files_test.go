@@ -227,6 +227,22 @@ func TestFewFilesOpenAndNoneClosedUnsynced(t *testing.T) {
 	}
 }
 
+// What was open beyond the bound because it was in use is closed when it is not.
+func TestFilesAreClosedAfterUse(t *testing.T) {
+	d := start(t, disk.NewCrash(0), Options{OpenFiles: 2})
+	logs := openMany(t, d, 5)
+	var used []*handle
+	for _, l := range logs {
+		used = append(used, must(d.files.acquire(l.view.Load().active(), logExt)))
+	}
+	for i, h := range used {
+		d.files.release(h)
+		if open, _ := d.files.count(); open > max(2, len(used)-1-i) {
+			t.Errorf("%d files are open, with %d in use and 2 to be kept", open, len(used)-1-i)
+		}
+	}
+}
+
 // A write-back that fails while a file is synced to make room takes its log off
 // line, and no other, though nobody waited for that sync.
 func TestFailureOfASyncThatMakesRoom(t *testing.T) {

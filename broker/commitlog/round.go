@@ -59,6 +59,11 @@ func (r *round) run() error {
 			return err
 		}
 	}
+	r.l.retainMu.Lock()
+	defer r.l.retainMu.Unlock()
+	if err := r.l.usable(); err != nil {
+		return err
+	}
 	return r.c.dir.cleanPoints.set(r.l.name, r.end)
 }
 

@@ -13,7 +13,9 @@ import (
 // A compacted segment takes the place of those it was made of in steps, and a
 // power cut between any two of them loses nothing:
 //
-//  1. its file is written beside theirs, as ".log.cleaned", and synced;
+//  1. its file is written beside theirs, as ".log.cleaned", and synced; and its age
+//     is saved as that of the first of them, which it makes younger: by that one's
+//     age it would go before the records of the others had their time;
 //  2. it is renamed to ".log.swap", durably. From here on it counts;
 //  3. their files go, but for the log that has its name, durably;
 //  4. it is renamed to ".log", durably.
@@ -62,6 +64,9 @@ func (l *Log) replace(old []*segment, next *segment) (replaced bool, err error) 
 	if at := slices.Index(l.view.Load().segments, old[0]); at < 0 || !holdsAt(l.view.Load().segments, at, old) {
 		return false, nil
 	}
+	if err := l.saveAges(next); err != nil {
+		return false, err
+	}
 	path := next.path(logExt)
 	if err := l.fs.Rename(path+cleanedExt, path+swapExt); err != nil {
 		return false, fmt.Errorf("%s: segment %d: %w", l.name, next.baseOffset, err)
@@ -78,9 +83,6 @@ func (l *Log) replace(old []*segment, next *segment) (replaced bool, err error) 
 		return false, l.fail("compact", err)
 	}
 	l.sealCompacted(next)
-	if err := l.saveAges(); err != nil { // its records, and its tombstones, get younger
-		l.log.Warn("ages of segments not saved", "log", l.name, "err", err)
-	}
 	return true, nil
 }
 

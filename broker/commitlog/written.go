@@ -57,10 +57,12 @@ func (c *files) wrote(h *handle) {
 	c.mu.Lock()
 	c.mark(h, h.written+1, h.synced)
 	last := c.drop(h)
+	unused := c.trim(c.limit)
 	c.mu.Unlock()
 	if last {
 		h.Close()
 	}
+	closeAll(unused)
 }
 
 // acquireToSync is acquire for a sync of the file that the log appends to. synced
