@@ -12,7 +12,7 @@ import (
 type state int8
 
 const (
-	unknown state = iota // its messages wait; it is in unresolved, or being asked for
+	unknown state = iota // its messages wait; it is asked for
 	known                // it exists
 	refused              // the broker would not have it; ask again later
 )
@@ -24,6 +24,7 @@ type topicState struct {
 	partitions int32     // while known
 	err        error     // while refused
 	askAgain   time.Time // not before this
+	asking     bool      // it is in unresolved, or being asked for
 	stale      bool      // a batch failed: ask again before the next message
 	failing    bool      // the last answer was an error, and that was logged
 	gathers    map[int32]*gather
@@ -37,12 +38,13 @@ type waiting struct {
 	cost     int64 // charged to BufferBytes
 }
 
-// askInterval bounds how often a topic that is refused, or whose batches fail, is
-// asked for.
+// askInterval bounds how often a topic is asked for. One that is known is asked for
+// again, too, since it may have got more partitions; its messages do not wait for
+// that.
 const askInterval = time.Second
 
 // topic returns what is known of the topic called name, and sees to it that it is
-// asked for.
+// asked for, now and then.
 func (in *Ingest) topic(name []byte, now time.Time) (*topicState, reason) {
 	t := in.topics[string(name)]
 	if t == nil {
@@ -53,14 +55,17 @@ func (in *Ingest) topic(name []byte, now time.Time) (*topicState, reason) {
 		in.topics[t.name] = t
 		in.ask(t)
 	}
-	if (t.stale || t.state == refused) && !now.Before(t.askAgain) {
-		t.state, t.stale = unknown, false
+	if !t.asking && !now.Before(t.askAgain) {
 		in.ask(t)
+	}
+	if t.asking && (t.stale || t.state == refused) {
+		t.state, t.stale = unknown, false
 	}
 	return t, taken
 }
 
 func (in *Ingest) ask(t *topicState) {
+	t.asking = true
 	in.unresolved = append(in.unresolved, t)
 	wake(in.wakeResolver)
 }
@@ -83,7 +88,7 @@ func (in *Ingest) forgetTopic(keep *topicState) bool {
 }
 
 func (t *topicState) idle() bool {
-	if t.state == unknown || len(t.waiting) > 0 {
+	if t.asking || len(t.waiting) > 0 {
 		return false
 	}
 	for _, g := range t.gathers {
@@ -168,7 +173,10 @@ func (in *Ingest) partitions(ctx context.Context, name string) (int32, error) {
 func (in *Ingest) resolved(t *topicState, partitions int32, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	t.askAgain = time.Now().Add(askInterval)
+	t.asking, t.askAgain = false, time.Now().Add(askInterval)
+	if err != nil && t.state == known && !t.stale {
+		return // what is known serves on; if it no longer holds, a batch will say so
+	}
 	if failing := err != nil; failing != t.failing {
 		t.failing = failing
 		if failing {

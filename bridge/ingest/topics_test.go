@@ -124,6 +124,81 @@ func TestTopicRefused(t *testing.T) {
 	})
 }
 
+// A topic that gets more partitions while messages go on has them used for keys
+// within the interval; nobody waits for the answer, it is asked for no more often than
+// that, and an answer that fails takes nothing away.
+func TestMorePartitions(t *testing.T) {
+	inBubble(t, Config{}, func(r *rig) {
+		key := "press0"
+		for i := 0; subject.Partition([]byte(key), 10) == 0; i++ {
+			key = fmt.Sprint("press", i)
+		}
+		partitions, answer := int32(1), make(chan struct{})
+		var fail error
+		r.log.partitions = func(context.Context, string) (int32, error) { <-answer; return partitions, fail }
+		say := func(n int) {
+			t.Helper()
+			r.take("plant.7."+key+".temp", fmt.Sprint("reply.", n), "1")
+			r.idle()
+		}
+		answered := func() {
+			select {
+			case answer <- struct{}{}:
+			default:
+				t.Error("nobody asks")
+			}
+			synctest.Wait()
+		}
+		say(0)
+		answered()
+		say(1)
+		partitions, fail = 10, errors.New("no coordinator")
+		time.Sleep(askInterval)
+		say(2) // has it asked for
+		say(3)
+		answered()
+		say(4)
+		time.Sleep(askInterval)
+		fail = nil
+		say(5)
+		answered()
+		say(6)
+		var got []int32
+		for _, a := range r.log.all() {
+			got = append(got, a.partition)
+		}
+		if want := []int32{0, 0, 0, 0, 0, 0, subject.Partition([]byte(key), 10)}; !slices.Equal(got, want) {
+			t.Errorf("appended to %v, want %v", got, want)
+		}
+		if len(r.log.asked) != 3 || len(r.devices.all()) != 7 {
+			t.Errorf("asked %d times and %d answers, want 3 and 7", len(r.log.asked), len(r.devices.all()))
+		}
+	})
+}
+
+// While topics cannot be asked for, none of those that wait to be is forgotten: the
+// list of them would grow without end.
+func TestAskedTopicsAreBounded(t *testing.T) {
+	inBubble(t, Config{MaxTopics: 3}, func(r *rig) {
+		for i := range 3 {
+			r.take(fmt.Sprintf("plant.%d.x.y", i), fmt.Sprint("reply.", i), "x")
+		}
+		r.idle()
+		time.Sleep(askInterval)
+		answer := make(chan struct{})
+		r.log.partitions = func(context.Context, string) (int32, error) { <-answer; return 1, nil }
+		for i := range 30 {
+			r.take(fmt.Sprintf("plant.%d.x.y", i), fmt.Sprint("reply.again", i), "x")
+			r.idle()
+		}
+		if n := len(r.unresolved); n > 3 {
+			t.Errorf("%d topics wait to be asked for, of 3 that are remembered", n)
+		}
+		close(answer)
+		synctest.Wait()
+	})
+}
+
 // A topic without partitions is a mistake of the broker's and does not divide by
 // zero.
 func TestTopicWithoutPartitions(t *testing.T) {

@@ -160,8 +160,10 @@ type candidate struct {
 	lastAppend time.Duration // by the age clock
 }
 
-// candidates lists what may go, each log's segments in their order. On a full file
-// system that is sealed segments only: to seal one takes room.
+// candidates lists what may go, each log's segments in their order. None counts as
+// older than one before it in its log, whatever is known of its age: it cannot go
+// first, and to choose it would make no room. On a full file system that is sealed
+// segments only: to seal one takes room.
 func (b *budget) candidates(why dropReason) []candidate {
 	var all []candidate
 	for _, l := range b.logs() {
@@ -172,10 +174,12 @@ func (b *budget) candidates(why dropReason) []candidate {
 		if why == byFullDisk {
 			segments = segments[:len(segments)-1]
 		}
+		youngest := time.Duration(0)
 		l.mu.Lock()
 		for _, s := range segments {
 			if bytes := s.size.Load(); bytes > 0 {
-				all = append(all, candidate{l, s, bytes, s.lastAppend})
+				youngest = max(youngest, s.lastAppend)
+				all = append(all, candidate{l, s, bytes, youngest})
 			}
 		}
 		l.mu.Unlock()

@@ -175,13 +175,13 @@ func (l *Log) write(active *segment, b record.Batch, pos int64) error {
 func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Duration) {
 	active.index.Load().add(b, pos, int64(len(b)))
 	l.appended = true
-	active.size.Store(pos + int64(len(b)))
-	l.end.Store(b.NextOffset())
-	l.mu.Lock()
+	l.mu.Lock() // so that who looks for room sees no size without its age
 	if active.firstAppend == 0 {
 		active.firstAppend = now
 	}
 	active.lastAppend = now
+	active.size.Store(pos + int64(len(b)))
+	l.end.Store(b.NextOffset())
 	l.tail = point{active.baseOffset, pos, pos + int64(len(b)), b.NextOffset()}
 	l.mu.Unlock()
 
