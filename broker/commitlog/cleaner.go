@@ -138,7 +138,7 @@ func (l *Log) dirt(cleanEnd, highWatermark int64, now time.Duration) dirt {
 			d.cleanBytes += seg.size.Load()
 		case seg.baseOffset < until:
 			if d.dirtyBytes == 0 && s.MaxCompactionLag > 0 && seg.firstAppend > 0 {
-				d.overdue = now-seg.firstAppend > s.MaxCompactionLag
+				d.overdue = l.dir.clock.ago(seg.firstAppend, now) > s.MaxCompactionLag
 			}
 			d.dirtyBytes += seg.size.Load()
 		}
@@ -163,7 +163,7 @@ func (l *Log) cleanableEnd(v *view, from, highWatermark int64, now time.Duration
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, s := range v.segments[:len(v.segments)-1] {
-		young := lag > 0 && now-s.lastAppend < lag
+		young := lag > 0 && l.dir.clock.ago(s.lastAppend, now) < lag
 		if v.endOf(i) > from && (young || v.endOf(i) > highWatermark) {
 			return s.baseOffset
 		}

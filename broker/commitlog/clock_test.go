@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,8 +205,8 @@ func TestTimeOffCounts(t *testing.T) {
 			b := newBox(t)
 			b.clock.set(b.clock.Wall(), tc.before)
 			b.pass(2 * time.Hour)
-			first := b.d.clock.now()
-			for i := range 3 { // of several starts in a boot, and of several looks, one counts it
+			first := b.d.clock.now() - time.Millisecond // what is of the last moment does not count
+			for i := range 3 {                          // of several starts in a boot, and of several looks, one counts it
 				b.restart(func() {
 					if i == 0 {
 						b.clock.boot("boot-2")
@@ -214,7 +215,7 @@ func TestTimeOffCounts(t *testing.T) {
 				})
 				if i == 0 && tc.wait > 0 {
 					b.pass(tc.wait - time.Millisecond)
-					if got := b.d.clock.now() - first; got > tc.wait {
+					if got := b.d.clock.ago(first, b.d.clock.now()) - time.Millisecond; got > tc.wait {
 						t.Errorf("the clock went on by %v before the wall clock was known", got)
 					}
 					b.pass(time.Millisecond)
@@ -225,13 +226,82 @@ func TestTimeOffCounts(t *testing.T) {
 			if tc.counts {
 				want += tc.off
 			}
-			if got := b.d.clock.now() - first; got > want || got < want-10*time.Millisecond {
+			if got := b.d.clock.ago(first, b.d.clock.now()) - time.Millisecond; got > want || got < want-10*time.Millisecond {
 				t.Errorf("the clock went on by %v, want %v", got, want)
 			}
 			if n := strings.Count(b.said.String(), "time off"); n != 1 || !strings.Contains(b.said.String(), tc.line) {
 				t.Errorf("%d lines about time off, want one with %q; it logged: %s", n, tc.line, b.said.String())
 			}
 		})
+	}
+}
+
+// What was recorded after the machine was off does not get older by it when the wall
+// clock is known at last, in this boot or in a later one; what was recorded before
+// does.
+func TestTimeOffIsNotOfWhatCameAfter(t *testing.T) {
+	for name, later := range map[string]func(b *box){
+		"running":   func(b *box) {},
+		"restarted": func(b *box) { b.restart(func() {}) },
+		"nextBoot":  func(b *box) { b.restart(func() { b.clock.boot("boot-3") }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.clock.set(b.clock.Wall(), true)
+			b.pass(time.Hour)
+			b.append()               // 0
+			b.append()               // 1 seals it
+			b.pass(time.Millisecond) // what is of the last moment does not count
+			b.restart(func() { b.clock.boot("boot-2"); b.clock.set(b.clock.Wall().Add(9*time.Hour), false) })
+			b.append() // 2 seals 1
+			b.append() // 3 seals 2
+			b.d.Tidy()
+			b.pass(20 * time.Minute)
+			b.retainedFrom(0, "before the clock is known")
+			b.clock.set(b.clock.Wall(), true)
+			b.d.clock.look()
+			later(b)
+			b.pass(30 * time.Minute)
+			b.retainedFrom(0, "nine hours and fifty minutes later")
+			b.pass(10*time.Minute + time.Second)
+			b.retainedFrom(2, "ten hours later")
+			b.pass(9 * time.Hour)
+			b.retainedFrom(4, "ten hours of its own later")
+		})
+	}
+}
+
+// Of more times off than are known apart, none makes anything older than it is.
+func TestTimesOffAreBounded(t *testing.T) {
+	c := newAgeClock(disk.NewCrash(0), "data", newFakeClock(), slog.New(slog.DiscardHandler))
+	for i := range maxTimesOff + 10 {
+		c.add(time.Hour, sight{bootID: "another", reading: time.Duration(i) * time.Minute})
+	}
+	now := (maxTimesOff + 10) * time.Minute
+	for reading := range maxTimesOff + 10 {
+		at := time.Duration(reading) * time.Minute
+		off := c.ago(at, now) - (now - at)
+		if most := time.Duration(maxTimesOff+10-reading) * time.Hour; off > most || reading > 11 && off < most-time.Hour {
+			t.Errorf("what was %v ago by the clock is older by %v, want %v", now-at, off, most)
+		}
+	}
+	if n := len(*c.offs.Load()); n != maxTimesOff {
+		t.Errorf("%d times off are kept, want %d", n, maxTimesOff)
+	}
+}
+
+// A clock chip that stood still while the box was off, and that somebody sets, is no
+// measure of the next time off.
+func TestTimeOffAfterSetByHand(t *testing.T) {
+	b := newBox(t)
+	b.pass(2 * time.Hour) // steady, and nine hours late
+	first := b.d.clock.now() - time.Millisecond
+	b.clock.set(b.clock.Wall().Add(9*time.Hour), false)
+	b.pass(2 * time.Hour)
+	b.restart(func() { b.clock.boot("boot-2") })
+	b.pass(2 * time.Hour) // steady, and right
+	if got := b.d.clock.ago(first, b.d.clock.now()) - time.Millisecond; got != 4*time.Hour {
+		t.Errorf("the clock went on by %v, want the 4 hours that it was up", got)
 	}
 }
 
@@ -243,9 +313,9 @@ func TestTimeOffAfterNTPLost(t *testing.T) {
 	b.pass(time.Hour)
 	b.clock.set(b.clock.Wall(), false)
 	b.pass(time.Hour)
-	first := b.d.clock.now()
+	first := b.d.clock.now() - time.Millisecond // what is of the last moment does not count
 	b.restart(func() { b.clock.boot("boot-2"); b.clock.set(b.clock.Wall().Add(6*time.Hour), true) })
-	if got := b.d.clock.now() - first; got > 6*time.Hour || got < 6*time.Hour-10*time.Millisecond {
+	if got := b.d.clock.ago(first, b.d.clock.now()) - time.Millisecond; got > 6*time.Hour || got < 6*time.Hour-10*time.Millisecond {
 		t.Errorf("the clock went on by %v, want 6 hours", got)
 	}
 }
@@ -255,14 +325,14 @@ func TestTimeOffAfterNTPLost(t *testing.T) {
 func TestTimeOffAfterStep(t *testing.T) {
 	b := newBox(t)
 	b.pass(2 * time.Hour)
-	first := b.d.clock.now()
+	first := b.d.clock.now() - time.Millisecond // what is of the last moment does not count
 	b.restart(func() { b.clock.boot("boot-2") })
 	b.clock.set(b.clock.Wall().Add(20*time.Hour), false)
 	for range 3 {
 		b.pass(3 * time.Hour)
 		b.restart(func() {}) // a process that did not see the step
 	}
-	if got := b.d.clock.now() - first; got > 9*time.Hour {
+	if got := b.d.clock.ago(first, b.d.clock.now()) - time.Millisecond; got > 9*time.Hour {
 		t.Errorf("the clock went on by %v, want the 9 hours that it was up", got)
 	}
 }
@@ -328,10 +398,11 @@ func TestClockLost(t *testing.T) {
 func TestClockFile(t *testing.T) {
 	s := clockState{
 		reading: 5 * time.Hour, boottime: time.Hour, first: glance{"0b5c-11", time.Second, 1000},
-		known: sight{synchronized, "0b5c-10", may, 4 * time.Hour},
+		boot: bootStart{3 * time.Hour, "0b5c-10"}, known: sight{synchronized, "0b5c-10", may, 4 * time.Hour, true},
+		offs: []timeOffAt{{time.Hour, 6 * time.Hour}, {3 * time.Hour, 50 * time.Hour}},
 	}
 	data := s.format()
-	if got, err := parseClock(data); got != s || err != nil {
+	if got, err := parseClock(data); !reflect.DeepEqual(got, s) || err != nil {
 		t.Errorf("%+v, %v, want %+v", got, err, s)
 	}
 	for i := range data {

@@ -255,7 +255,7 @@ func (l *Log) mustRoll(active *segment, b record.Batch, now time.Duration) bool 
 func (l *Log) aged(s *segment, now, age time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return age > 0 && s.firstAppend > 0 && now-s.firstAppend >= age
+	return age > 0 && s.firstAppend > 0 && l.dir.clock.ago(s.firstAppend, now) >= age
 }
 
 // syncError marks a failed sync, which is final, among the failures of a step

@@ -154,7 +154,7 @@ func (m *metrics) watch(b *budget) {
 func (m *metrics) watchClock(c *ageClock) {
 	m.ageSeconds = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "headwater_age_clock_seconds", Help: "Reading of the clock by which records age: for how long the data directory is known to have been in use.",
-	}, func() float64 { return c.now().Seconds() })
+	}, func() float64 { return c.ago(0, c.now()).Seconds() })
 	m.wallTrusted = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "headwater_wall_clock_trusted", Help: "1 while the time of day is known well enough to tell by it how long the box was off.",
 	}, func() float64 {

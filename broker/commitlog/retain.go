@@ -54,7 +54,7 @@ func (l *Log) rollAged(now time.Duration) error {
 func (l *Log) expired(s *segment, now, retention time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return retention >= 0 && s.lastAppend > 0 && now-s.lastAppend > retention
+	return retention >= 0 && s.lastAppend > 0 && l.dir.clock.ago(s.lastAppend, now) > retention
 }
 
 // oldestToGo returns the first segment if it is sealed and may go.

@@ -119,7 +119,7 @@ func (w *rewrite) stays(b record.Batch, rec record.Record, p part) bool {
 	if rec.Value != nil {
 		return true
 	}
-	waited := p.age.cleaned > 0 && !p.alone && w.r.now-p.age.cleaned >= w.r.settings.DeleteRetention
+	waited := p.age.cleaned > 0 && !p.alone && w.r.l.dir.clock.ago(p.age.cleaned, w.r.now) >= w.r.settings.DeleteRetention
 	if waited && !w.r.opaque {
 		return false
 	}

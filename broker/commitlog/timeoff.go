@@ -57,24 +57,31 @@ type sight struct {
 	bootID  string
 	wall    int64
 	reading time.Duration
+	set     bool // the wall clock was set since, and nobody says that it was set right
 }
 
 // trustIn says how well the wall clock is known at g. first is the first glance of
 // the same boot.
 func trustIn(first, g glance, kernelSays bool) trust {
-	step := (g.wall - first.wall) - (g.boottime - first.boottime).Milliseconds()
 	switch {
 	case g.wall < plausible:
 		return untrusted
 	case kernelSays:
 		return synchronized
-	case g.boottime-first.boottime >= steadyAfter && max(step, -step) <= maxStep.Milliseconds():
+	case g.boottime-first.boottime >= steadyAfter && !wasSet(first, g):
 		return steady
 	}
 	return untrusted
 }
 
+// wasSet reports whether the wall clock was set between two glances of one boot.
+func wasSet(first, g glance) bool {
+	step := (g.wall - first.wall) - (g.boottime - first.boottime).Milliseconds()
+	return max(step, -step) > maxStep.Milliseconds()
+}
+
 var (
+	errSet       = errors.New("the wall clock was set meanwhile, and nobody says that it is right")
 	errLessKnown = errors.New("the wall clock was less well known before than it is now")
 	errWentBack  = errors.New("the wall clock is behind what it was, and the time that has passed")
 	errTooLong   = fmt.Errorf("by the wall clock it was more than %v", maxTimeOff)
@@ -90,6 +97,8 @@ var (
 func timeOff(before, now sight) (time.Duration, error) {
 	millis := now.wall - before.wall - (now.reading - before.reading).Milliseconds()
 	switch {
+	case before.set && now.trust != synchronized:
+		return 0, errSet
 	case now.trust > before.trust:
 		return 0, errLessKnown
 	case millis < 0:

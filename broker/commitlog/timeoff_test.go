@@ -59,10 +59,12 @@ func TestTimeOff(t *testing.T) {
 		"behindWhatCounted": {synchronized, synchronized, hour, 2 * time.Hour, 0, errWentBack},
 		"clockChipAfterNTP": {synchronized, steady, 5 * hour, 0, 5 * time.Hour, nil},
 		"clockChip":         {steady, steady, 5 * hour, 0, 5 * time.Hour, nil},
+		"setByHand":         {synchronized, steady, 5 * hour, 0, 0, errSet},
+		"setThenNTP":        {synchronized, synchronized, 5 * hour, 0, 5 * time.Hour, nil},
 		"clockChipSetByNTP": {steady, synchronized, 5 * hour, 0, 0, errLessKnown},
 	} {
-		before := sight{tc.before, "a", may, 1000 * time.Hour}
-		now := sight{tc.now, "b", may + tc.wallPassed, before.reading + tc.counted}
+		before := sight{tc.before, "a", may, 1000 * time.Hour, tc.err == errSet || name == "setThenNTP"}
+		now := sight{tc.now, "b", may + tc.wallPassed, before.reading + tc.counted, false}
 		if got, err := timeOff(before, now); got != tc.want || !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) {
 			t.Errorf("%s: %v, %v, want %v, %v", name, got, err, tc.want, tc.err)
 		}
