@@ -21,7 +21,7 @@ test: ## run all Go tests, after getting what they need
 check: ## gofumpt, vet, staticcheck, and the tests with the race detector
 	.ci/needs $(GO) kcat mkfs.ext4 gcc && .ci/check
 
-fuzz: ## crash the log in 100,000 histories, then run each fuzz test for FUZZTIME (10s)
+fuzz: ## crash the log in 30,000 histories, then run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
 bench: build ## run the benchmarks, hold the broker against the machine (headwater bench), print the footprint
