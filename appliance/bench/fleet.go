@@ -49,6 +49,21 @@ type fleet struct {
 	log io.Writer
 }
 
+// withFleet hands do a fleet that is filled, and ends it after.
+func withFleet(ctx context.Context, o Options, fl Fleet, do func(dir string, f *fleet) error) error {
+	return inTemporary(o.Dir, func(dir string) (err error) {
+		f, err := newFleet(o.Binary, dir, fl, o.Log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Kill()) }()
+		if err := f.fill(ctx); err != nil {
+			return err
+		}
+		return do(dir, f)
+	})
+}
+
 // newFleet prepares a broker in a directory of its own under dir. Nothing is
 // started.
 func newFleet(binary, dir string, f Fleet, log io.Writer) (*fleet, error) {

@@ -47,15 +47,7 @@ func Idle(ctx context.Context, o Options, fl Fleet) (*IdleReport, error) {
 		return nil, err
 	}
 	report := &IdleReport{CPUs: runtime.NumCPU(), Go: runtime.Version(), Fleet: fl}
-	err := inTemporary(o.Dir, func(dir string) (err error) {
-		f, err := newFleet(o.Binary, dir, fl, o.Log)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Kill()) }()
-		if err := f.fill(ctx); err != nil {
-			return err
-		}
+	err := withFleet(ctx, o, fl, func(dir string, f *fleet) error {
 		var empty, idle, active []Held
 		for round := range o.Rounds {
 			none, err := newFleet(o.Binary, fmt.Sprintf("%s-empty-%d", dir, round), fl, o.Log)

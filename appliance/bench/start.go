@@ -46,15 +46,7 @@ func Start(ctx context.Context, o Options, fl Fleet) (*StartReport, error) {
 		return nil, err
 	}
 	report := &StartReport{CPUs: runtime.NumCPU(), Go: runtime.Version(), Fleet: fl}
-	err := inTemporary(o.Dir, func(dir string) (err error) {
-		f, err := newFleet(o.Binary, dir, fl, o.Log)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Kill()) }()
-		if err := f.fill(ctx); err != nil {
-			return err
-		}
+	err := withFleet(ctx, o, fl, func(dir string, f *fleet) (err error) {
 		if _, err := f.start(ctx, "sync"); err != nil {
 			return err
 		}
