@@ -360,6 +360,25 @@ func TestCompactKeepsProducersLastBatch(t *testing.T) {
 	}
 }
 
+// The batch for whose sake a producer's earlier ones go is on the disk before they are
+// gone.
+func TestCompactSyncsProducersLastBatch(t *testing.T) {
+	d := start(t, disk.NewCrash(1), Options{Policy: Interval, Interval: time.Hour})
+	l := d.mustOpen(t, "t-0", compacting)
+	l.mustAppend(t, from(keyedBatch(t, record.None, keyed{key: "a", value: "1"}), 7, 0))
+	l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: "2"}))
+	seal(t, l)
+	l.mustAppend(t, from(keyedBatch(t, record.None, keyed{key: "b", value: "3"}), 7, 1))
+	last := l.EndOffset() - 1
+	if l.DurableEnd() > last {
+		t.Fatalf("durable to %d before anything asked for it", l.DurableEnd())
+	}
+	compact(t, d.Dir, cleanerOptions, Compactable{l.Log, l.EndOffset(), func() map[int64]int64 { return map[int64]int64{7: last} }})
+	if got := contents(t, l.Log); len(got) != 2 || l.DurableEnd() <= last {
+		t.Errorf("%+v is left, durable to %d, want beyond %d", got, l.DurableEnd(), last)
+	}
+}
+
 func (c Compactable) at(highWatermark int64) Compactable {
 	c.HighWatermark = highWatermark
 	return c

@@ -50,6 +50,13 @@ func newRound(ctx context.Context, c *Cleaner, log Compactable, from int64) *rou
 // run is the whole round. After an error what was replaced is compacted, and the
 // next round goes over it again.
 func (r *round) run() error {
+	if len(r.producers) > 0 {
+		// The batch that ends where a producer was last seen stays, and earlier ones go.
+		// A power cut must not take the former once the latter are gone.
+		if err := r.l.Flush(); err != nil {
+			return err
+		}
+	}
 	if err := r.noteKeys(); err != nil {
 		return err
 	}
