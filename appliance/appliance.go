@@ -22,7 +22,9 @@ import (
 	"github.com/headwater/headwater/appliance/admin"
 	"github.com/headwater/headwater/appliance/config"
 	"github.com/headwater/headwater/bridge"
+	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker"
+	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/group"
@@ -64,10 +66,15 @@ func New(cfg config.Config, memoryLimit int64, log *slog.Logger) (*Appliance, er
 // assemble lists the parts in the order of starting: each stands on those before
 // it. The data directory is opened last, when nothing else can fail.
 func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.Registry) error {
+	rules, err := subject.Compile(cfg.Bridge.Rules)
+	if err != nil {
+		return err
+	}
 	brokerCfg, err := brokerConfig(cfg, memory, a.ports.kafka)
 	if err != nil {
 		return err
 	}
+	brokerCfg.MaxDeviceTopics, brokerCfg.NamedTopics = cfg.Bridge.MaxTopics, rules.NamedTopics()
 	bridge := a.ports.bridge
 	var box *broker.Broker
 	admin, err := admin.New(a.ports.admin, []admin.Part{
@@ -80,6 +87,7 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.
 	if box, err = broker.Open(brokerCfg, a.ports.kafka, a.log, reg); err != nil {
 		return dataProblem(cfg.Data.Dir, err)
 	}
+	warnOfRules(cfg, rules, box.PartitionCount, a.log)
 	a.parts = []part{
 		{"admin", admin.Run, func() error { return nil }},
 		{"broker", box.Run, box.Ready},
@@ -186,7 +194,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge
 	}
-	out.Permanent, out.Full = permanent, full
+	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
 	return out
 }
 
@@ -194,6 +202,11 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 // however often it is sent.
 func permanent(err error) bool {
 	return errors.Is(err, topic.ErrInvalidName) || errors.Is(err, topic.ErrInternal) || errors.Is(err, record.ErrInvalid) || errors.Is(err, record.ErrCorrupt)
+}
+
+// crowded tells that devices may cause no more topics.
+func crowded(err error) bool {
+	return errors.Is(err, cluster.ErrTooManyDeviceTopics) || errors.Is(err, cluster.ErrTooManyPartitions)
 }
 
 // full tells that the broker has no room.

@@ -52,9 +52,9 @@ var houseMap = []room{
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 
-	// the bridge, from the bottom; of the broker it knows two pure rooms
+	// the bridge, from the bottom; of the broker it knows three pure rooms
 	{"bridge/subject", "broker/topic", ""},
-	{"bridge/ingest", "bridge/subject broker/record broker/topic", prometheus},
+	{"bridge/ingest", "bridge/subject broker/record broker/codec broker/topic", prometheus},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
 	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
 	{"bridge/mqtt", "bridge/subject bridge/ingest", "github.com/mochi-mqtt/server/v2 " + prometheus},
@@ -63,7 +63,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
 

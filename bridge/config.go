@@ -26,6 +26,8 @@ type Config struct {
 	Permanent func(error) bool
 	// Full tells that the broker has no room for a message. Nil: it always has.
 	Full func(error) bool
+	// Crowded tells that devices may cause no more topics. Nil: they always may.
+	Crowded func(error) bool
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
@@ -85,6 +87,7 @@ func (c Config) ingest() ingest.Config {
 		StopTimeout:   c.StopTimeout,
 		Permanent:     c.Permanent,
 		Full:          c.Full,
+		Crowded:       c.Crowded,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/partition"
@@ -16,7 +17,8 @@ import (
 var ErrNoAutoCreate = errors.New("topic is unknown and kafka.autoCreateTopics is off")
 
 // Partitions returns how many partitions the topic has, creating it with the
-// defaults when it is unknown and may be created.
+// defaults when it is unknown and may be created. A topic that no setting names
+// counts as one that devices caused.
 func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
 	if topic.Internal(name) {
 		return 0, fmt.Errorf("%w: %s", topic.ErrInternal, name)
@@ -27,7 +29,9 @@ func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
 	if !b.cfg.AutoCreateTopics {
 		return 0, fmt.Errorf("%w: %.60q", ErrNoAutoCreate, name)
 	}
-	t, err := b.cluster.CreateTopic(ctx, cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1})
+	t, err := b.cluster.CreateTopic(ctx, cluster.NewTopic{
+		Name: name, Partitions: -1, ReplicationFactor: -1, ForDevice: !slices.Contains(b.cfg.NamedTopics, name),
+	})
 	if errors.Is(err, cluster.ErrTopicExists) { // someone was faster
 		if t, ok := b.cluster.Snapshot().Topic(name); ok {
 			return int32(len(t.Partitions)), nil
@@ -37,6 +41,15 @@ func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
 		return 0, err
 	}
 	return int32(len(t.Partitions)), nil
+}
+
+// PartitionCount returns how many partitions the topic has, if it exists.
+func (b *Broker) PartitionCount(name string) (n int32, exists bool) {
+	t, ok := b.cluster.Snapshot().Topic(name)
+	if !ok {
+		return 0, false
+	}
+	return int32(len(t.Partitions)), true
 }
 
 // Append puts batch at the end of a partition and calls done once, when it is as

@@ -44,6 +44,8 @@ type Config struct {
 	AutoCreateTopics  bool
 	DefaultPartitions int32 // of a topic that is created without a number
 	MaxPartitions     int   // of all topics together
+	MaxDeviceTopics   int   // that Partitions creates, but for NamedTopics; 0 is no limit
+	NamedTopics       []string
 	TopicDefaults     topic.Settings
 	CleanerBuffer     int64         // bytes of memory for keys, while something is compacted
 	CleanerRate       int64         // bytes that compaction reads and writes in a second
@@ -107,6 +109,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		Defaults:          cfg.TopicDefaults,
 		DefaultPartitions: cfg.DefaultPartitions,
 		MaxPartitions:     cfg.MaxPartitions,
+		MaxDeviceTopics:   cfg.MaxDeviceTopics,
 	}, newFileStore(dir.FS(), dir.Path()), host{partitions}, log)
 	if err := solo.Start(); err != nil {
 		return nil, err

@@ -135,6 +135,27 @@ func TestAppendRefused(t *testing.T) {
 	})
 }
 
+// Topics that a setting names are not those that devices may cause only so many of.
+func TestDeviceTopicsAreBounded(t *testing.T) {
+	cfg := brokertest.Config(t.TempDir())
+	cfg.MaxDeviceTopics, cfg.NamedTopics = 1, []string{"telemetry"}
+	b := brokertest.Start(t, cfg)
+	for _, name := range []string{"press1", "telemetry", "press1"} {
+		if _, err := b.Partitions(t.Context(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := b.Partitions(t.Context(), "press2"); !errors.Is(err, cluster.ErrTooManyDeviceTopics) {
+		t.Errorf("one too many: %v, want %v", err, cluster.ErrTooManyDeviceTopics)
+	}
+	if _, exists := b.PartitionCount("press2"); exists {
+		t.Error("press2 was made")
+	}
+	if n, exists := b.PartitionCount("telemetry"); !exists || n != 1 {
+		t.Errorf("telemetry has %d partitions (%v), want 1", n, exists)
+	}
+}
+
 func TestPartitionsRefused(t *testing.T) {
 	cfg := brokertest.Config(t.TempDir())
 	cfg.MaxPartitions = 1

@@ -120,8 +120,9 @@ type Log struct {
 
 // Bridge says where devices' messages go.
 type Bridge struct {
-	Rules  []subject.Rule // bridge.rules; the first whose subject matches wins
-	Buffer int64          // bridge.buffer, bytes; BufferAuto
+	Rules     []subject.Rule // bridge.rules; the first whose subject matches wins
+	MaxTopics int            // bridge.maxTopics, that rules make of subjects
+	Buffer    int64          // bridge.buffer, bytes; BufferAuto
 }
 
 // BufferAuto derives the bridge's buffer from the memory limit.
@@ -175,8 +176,9 @@ func Default() Config {
 		Memory: Memory{Limit: MemoryAuto},
 		Log:    Log{Level: "info", Format: "text"},
 		Bridge: Bridge{
-			Rules:  subject.DefaultRules(),
-			Buffer: BufferAuto,
+			Rules:     subject.DefaultRules(),
+			MaxTopics: 256,
+			Buffer:    BufferAuto,
 		},
 	}
 }

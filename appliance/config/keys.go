@@ -123,6 +123,8 @@ var keys = []key{
 
 	entry("bridge.rules", rules(), func(c *Config) *[]subject.Rule { return &c.Bridge.Rules },
 		"which subject goes to which topic, as a YAML or JSON list; the first that matches wins"),
+	entry("bridge.maxTopics", whole(1, 100000), func(c *Config) *int { return &c.Bridge.MaxTopics },
+		"topics that devices may cause, by rules that make a topic's name of the subject"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
 }

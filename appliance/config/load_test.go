@@ -98,7 +98,10 @@ admin:
 }
 
 func TestRulesFromEverySource(t *testing.T) {
-	want := []subject.Rule{{Subject: "plant.*.>", Topic: "plant", Key: "{2}", Partition: subject.ByKey}, {Subject: ">", Topic: "rest"}}
+	want := []subject.Rule{{Subject: "plant.*.>", Topic: "plant", Key: "{2}", Partition: subject.ByKey}, {
+		Subject: ">", Topic: "rest", Partition: "3", Headers: []subject.HeaderRule{{Name: "Site", Value: "north"}, {Name: "All", Value: "{>}"}},
+		Linger: 50 * time.Millisecond, Compression: "lz4", MaxMessageBytes: 64 << 10,
+	}}
 	file := fileOf(t, `
 bridge:
   rules:
@@ -106,8 +109,15 @@ bridge:
     - subject: ">"
       topic: rest
       key: null
+      partition: 3
+      headers:
+        Site: north
+        All: "{>}"
+      linger: 50ms
+      compression: lz4
+      maxMessageBytes: 64KiB
 `)
-	text := `[{"subject": "plant.*.>", "topic": "plant", "key": "{2}", "partition": "key"}, {"subject": ">", "topic": "rest"}]`
+	text := `[{"subject": "plant.*.>", "topic": "plant", "key": "{2}", "partition": "key"}, {"subject": ">", "topic": "rest", "partition": 3, "headers": {"Site": "north", "All": "{>}"}, "linger": "50ms", "compression": "lz4", "maxMessageBytes": 65536}]`
 	for name, load := range map[string]func() (Config, error){
 		"file":        func() (Config, error) { return Load(file, nil, nil) },
 		"environment": func() (Config, error) { return Load("", nil, []string{"HEADWATER_BRIDGE_RULES=" + text}) },
@@ -219,19 +229,70 @@ func TestSentences(t *testing.T) {
 		},
 		"ruleUnknownField": {
 			flag: "--bridge.rules=[{subject: a, topic: b, keys: c}]",
-			want: `bridge.rules (flag --bridge.rules): rule 0 has "keys"; allowed are subject, topic, key and partition, with one value each`,
+			want: `bridge.rules (flag --bridge.rules): rule 0 has "keys"; did you mean key?`,
+		},
+		"ruleNoField": {
+			flag: "--bridge.rules=[{subject: a, topic: b, color: blue}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 has "color"; allowed are subject, topic, key, partition, headers, linger, compression and maxMessageBytes`,
+		},
+		"ruleFieldTwice": {
+			flag: "--bridge.rules=[{subject: a, topic: b, subject: c}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 has subject twice; allowed is once`,
+		},
+		"ruleList": {
+			flag: "--bridge.rules=[{subject: a, topic: b, key: [1]}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 key: holds a list or a mapping; allowed is one value`,
+		},
+		"ruleHeadersText": {
+			flag: "--bridge.rules=[{subject: a, topic: b, headers: Device}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 headers: is not a mapping; allowed is one of names to values, such as {Device: "{2}"}`,
+		},
+		"ruleHeaderNull": {
+			flag: "--bridge.rules=[{subject: a, topic: b, headers: {Device: }}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 headers: "Device" has no single value; allowed is one such as "{2}"`,
+		},
+		"ruleHeaderName": {
+			flag: "--bridge.rules=[{subject: a, topic: b, headers: {hw-device: x}}]",
+			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: header "hw-device": names that begin with hw- are taken`,
+		},
+		"ruleLinger": {
+			flag: "--bridge.rules=[{subject: a, topic: b, linger: 20}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 linger: "20" is not a duration; allowed is a number with a unit, such as 500ms, 10s, 5m, 168h or 7d`,
+		},
+		"ruleLingerLong": {
+			flag: "--bridge.rules=[{subject: a, topic: b, linger: 1h}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 linger: "1h" is out of range; allowed is from 1ms to 1m`,
+		},
+		"ruleCompression": {
+			flag: "--bridge.rules=[{subject: a, topic: b, compression: rar}]",
+			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: compression: "rar" is not allowed; allowed is none, gzip, snappy, lz4 or zstd`,
+		},
+		"ruleMaxMessageBytes": {
+			flag: "--bridge.rules=[{subject: a, topic: b, maxMessageBytes: 0}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 maxMessageBytes: "0" is out of range; allowed is from 1 to 2147483647`,
+		},
+		"rulesAtOnce": {
+			flag: "--bridge.rules=[{subjet: a, topic: b, linger: x}, {subject: a, topic: b, key: c, partition: near}]",
+			want: `bridge.rules (flag --bridge.rules): rule 0 has "subjet"; did you mean subject?
+bridge.rules (flag --bridge.rules): rule 0 linger: "x" is not a duration; allowed is a number with a unit, such as 500ms, 10s, 5m, 168h or 7d
+bridge.rules (flag --bridge.rules): invalid subject rule 0: subject: it is empty
+bridge.rules (flag --bridge.rules): invalid subject rule 1: partition: "near" is neither "home" nor "key" nor a number from 0 to 99999`,
+		},
+		"maxTopics": {
+			flag: "--bridge.maxTopics=0",
+			want: `bridge.maxTopics (flag --bridge.maxTopics): "0" is not allowed; allowed is a whole number from 1 to 100000`,
 		},
 		"ruleNoTopic": {
 			flag: "--bridge.rules=[{subject: a}]",
 			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: topic: invalid topic name: it is empty`,
 		},
 		"rulePartition": {
-			flag: "--bridge.rules=[{subject: a, topic: b, partition: 7}]",
-			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: partition: "7" is neither "home" nor "key"`,
+			flag: "--bridge.rules=[{subject: a, topic: b, partition: near}]",
+			want: `bridge.rules (flag --bridge.rules): invalid subject rule 0: partition: "near" is neither "home" nor "key" nor a number from 0 to 99999`,
 		},
 		"ruleNoMapping": {
 			flag: "--bridge.rules=[a]",
-			want: `bridge.rules (flag --bridge.rules): rule 0 is not a mapping; allowed are subject, topic, key and partition`,
+			want: `bridge.rules (flag --bridge.rules): rule 0 is not a mapping; allowed are subject, topic, key, partition, headers, linger, compression and maxMessageBytes`,
 		},
 		"batchLargerThanSegment": {
 			flag: "--topics.maxMessageBytes=32MiB",
@@ -369,6 +430,9 @@ func TestPrintIsLoadable(t *testing.T) {
 	odd.Kafka.AutoCreateTopics = false
 	odd.Topics.Retention, odd.Topics.RetentionBytes = -1, -1
 	odd.Bridge.Rules = []subject.Rule{{Subject: "a.*.>", Topic: "{1}"}, {Subject: ">", Topic: "b", Key: "a: {1}, \"#\"", Partition: subject.ByKey}}
+	odd.Bridge.Rules[1].Headers = []subject.HeaderRule{{Name: "Z", Value: "{subject}"}, {Name: "A", Value: ""}, {Name: "n", Value: "null"}, {Name: "7", Value: "1: {{\" #"}}
+	odd.Bridge.Rules[1].Linger, odd.Bridge.Rules[1].Compression, odd.Bridge.Rules[1].MaxMessageBytes = 1500*time.Millisecond, "zstd", 64<<10
+	odd.Bridge.Rules[0].Partition, odd.Bridge.Rules[0].MaxMessageBytes = "12", 1001
 	for name, c := range map[string]Config{"defaults": Default(), "odd": odd} {
 		var b bytes.Buffer
 		if err := c.Print(&b); err != nil {

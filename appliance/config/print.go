@@ -34,16 +34,16 @@ func (k key) node(c *Config) *yaml.Node {
 	if k.name == "bridge.rules" {
 		return ruleList(c.Bridge.Rules)
 	}
-	value := k.text(c)
-	node := scalar(value)
-	if value == "" {
-		node.Style = yaml.DoubleQuotedStyle
-	}
-	return node
+	return scalar(k.text(c))
 }
 
 // scalar is a value as users write it: without a tag it is quoted only where
-// YAML would read it as something other than a single value.
+// YAML would read it as something other than a single value, or as nothing.
 func scalar(value string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Value: value}
+	node := &yaml.Node{Kind: yaml.ScalarNode, Value: value}
+	switch value {
+	case "", "~", "null", "Null", "NULL":
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node
 }

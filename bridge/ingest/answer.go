@@ -19,6 +19,8 @@ const (
 	behind
 	noRoom
 	topicRefused
+	topicLimit
+	noPartition
 	neverStored
 	storageFull
 	storeFailed
@@ -44,6 +46,8 @@ var refusals = [reasons]struct {
 	behind:          {"behind", 503, 10023, "insufficient resources: messages come faster than they can be taken"},
 	noRoom:          {"no_room", 503, 10023, "insufficient resources: too many topics at once"},
 	topicRefused:    {"topic_unavailable", 503, 10008, "topic temporarily unavailable"},
+	topicLimit:      {"too_many_topics", 503, 10027, "maximum number of topics that devices can cause reached"},
+	noPartition:     {"no_partition", 503, 10008, "temporarily unavailable: the topic does not have the partition that the rule names"},
 	neverStored:     {"never_stored", 400, 10003, "bad request"},
 	storageFull:     {"storage_full", 503, 10047, "insufficient storage resources available"},
 	storeFailed:     {"store_failed", 503, 10077, "store failed"},

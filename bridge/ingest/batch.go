@@ -26,7 +26,7 @@ func charge(m *Message, size int) int64 {
 type batch struct {
 	gather  *gather
 	builder record.Builder
-	opened  time.Time
+	codec   record.Codec // which compresses it
 	count   int
 	bytes   int64 // charged to BufferBytes
 
@@ -103,7 +103,9 @@ type gather struct {
 	failing   bool   // the last batch failed, and that was logged
 	lastBytes int    // the size of the last batch; the next is likely to be like it
 
-	next, prev *gather // in openList
+	deadline time.Time     // when the open batch has to go
+	linger   time.Duration // of the message for which it has to
+	openAt   int           // its place in Ingest.open, counted from 1; 0 for none
 }
 
 // awaited reports whether somebody waits for an answer out of the open batch.
@@ -111,17 +113,16 @@ func (g *gather) awaited() bool { return g.batch != nil && len(g.batch.acks) > 0
 
 func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hurrying }
 
-func (in *Ingest) openBatch(g *gather) {
+// openBatch opens a batch at g. A batch has one codec, whoever's messages join it.
+func (in *Ingest) openBatch(g *gather, codec record.Codec) {
 	b := in.batches.Get().(*batch)
-	b.gather, b.opened, b.bytes = g, time.Now(), batchOverhead
-	if in.open.len < grownBatches {
+	b.gather, b.codec, b.bytes = g, codec, batchOverhead
+	if in.open.Len() < grownBatches {
 		b.builder.Grow(g.lastBytes)
 	}
 	in.buffered += batchOverhead
+	in.lingering += batchOverhead
 	g.batch = b
-	if in.open.push(g) {
-		wake(in.wakeSender) // which must now mind the linger
-	}
 }
 
 // seal closes g's open batch and queues it for the sender.
@@ -129,6 +130,7 @@ func (in *Ingest) seal(g *gather) {
 	b := g.batch
 	g.batch, g.lastBytes = nil, b.builder.Len()
 	g.inFlight++
+	in.lingering -= b.bytes
 	in.open.remove(g)
 	in.ready = append(in.ready, b)
 	in.live[b] = struct{}{}
@@ -144,41 +146,7 @@ func (in *Ingest) sealIfAwaited(g *gather) {
 }
 
 func (in *Ingest) sealAll() {
-	for in.open.front != nil {
-		in.seal(in.open.front)
+	for in.open.first() != nil {
+		in.seal(in.open.first())
 	}
-}
-
-// openList holds the gathers with an open batch, the one opened first in front.
-type openList struct {
-	front, back *gather
-	len         int
-}
-
-// push reports whether g is now the front.
-func (l *openList) push(g *gather) bool {
-	g.prev = l.back
-	if l.back != nil {
-		l.back.next = g
-	} else {
-		l.front = g
-	}
-	l.back = g
-	l.len++
-	return l.front == g
-}
-
-func (l *openList) remove(g *gather) {
-	if g.prev != nil {
-		g.prev.next = g.next
-	} else {
-		l.front = g.next
-	}
-	if g.next != nil {
-		g.next.prev = g.prev
-	} else {
-		l.back = g.prev
-	}
-	g.next, g.prev = nil, nil
-	l.len--
 }

@@ -28,6 +28,8 @@ type fakeLog struct {
 	ends     map[string]int64 // log end offset, by topic; the tests use partition 0 where it matters
 	heldBack bool             // do not call done
 	fail     error            // call done with this
+	grown    int32            // partitions of every topic, if not 0
+	noTopic  error            // refuse every topic with this
 }
 
 type appended struct {
@@ -41,7 +43,11 @@ type appended struct {
 func (f *fakeLog) Partitions(ctx context.Context, topic string) (int32, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, topic)
+	grown, noTopic := f.grown, f.noTopic
 	f.mu.Unlock()
+	if noTopic != nil || grown > 0 {
+		return grown, noTopic
+	}
 	if f.partitions == nil {
 		return 1, nil
 	}
@@ -205,13 +211,23 @@ var testRules = []subject.Rule{
 // inBubble runs test in a bubble where time passes only when all wait.
 func inBubble(t *testing.T, cfg Config, test func(r *rig)) {
 	t.Helper()
+	inBubbleBy(t, testRules, cfg, test)
+}
+
+// inBubbleBy is inBubble with rules of the test's own.
+func inBubbleBy(t *testing.T, rules []subject.Rule, cfg Config, test func(r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		table, err := subject.Compile(testRules)
+		table, err := subject.Compile(rules)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var names []string
+		for _, rule := range rules {
+			names = append(names, rule.Subject)
+		}
 		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, reg: prometheus.NewRegistry(), start: time.Now()}
-		r.Ingest = New(cfg, table, []string{"telemetry.>", "plant.*.>"}, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
+		r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()

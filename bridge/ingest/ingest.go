@@ -61,7 +61,7 @@ type Config struct {
 	BufferBytes   int64         // gathered and in flight, with what is kept to answer; 16 MiB
 	BatchBytes    int           // a batch goes before it passes this size; 64 KiB
 	BatchRecords  int           // a batch goes when it has this many records; 500
-	Linger        time.Duration // a batch goes when its first record is this old; 20 ms
+	Linger        time.Duration // a batch goes when it has a record this old, of a rule that says nothing else; 20 ms
 	MaxBatchBytes int           // the largest batch that the broker takes; Kafka's 1 MiB + 12
 	MaxTopics     int           // topics that are remembered; 1,024
 	MaxPartitions int           // partitions that are remembered, of all topics; 8,192
@@ -75,13 +75,17 @@ type Config struct {
 	// Full tells an error that says that there is no room to store anything. Nil:
 	// none does.
 	Full func(error) bool
+
+	// Crowded tells an error that says that devices may cause no more topics. Nil:
+	// none does.
+	Crowded func(error) bool
 }
 
 func (c Config) withDefaults() Config {
 	def(&c.BufferBytes, 16<<20)
 	def(&c.BatchBytes, 64<<10)
 	def(&c.BatchRecords, 500)
-	def(&c.Linger, 20*time.Millisecond)
+	def(&c.Linger, subject.DefaultLinger)
 	def(&c.MaxBatchBytes, 1<<20+12)
 	def(&c.MaxTopics, 1024)
 	def(&c.MaxPartitions, 8192)
@@ -92,6 +96,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Full == nil {
 		c.Full = func(error) bool { return false }
+	}
+	if c.Crowded == nil {
+		c.Crowded = func(error) bool { return false }
 	}
 	return c
 }
@@ -110,6 +117,8 @@ var ErrUnconfirmed = errors.New("not confirmed before the end")
 type Ingest struct {
 	cfg      Config
 	table    *subject.Table
+	rules    []ruleSettings // by number
+	compress *compressor
 	appender Appender
 	log      *slog.Logger
 	metrics  *metrics
@@ -125,11 +134,13 @@ type Ingest struct {
 	topics     map[string]*topicState
 	gathers    int // of all topics
 	unresolved []*topicState
+	crowded    bool                // topics were refused for their number, and that was logged
 	hurry      []*gather           // have messages that wait for an answer, since the last Idle
-	open       openList            // open batches, the one that was opened first in front
+	open       openHeap            // open batches, the one that has to go first in front
 	ready      []*batch            // sealed, not yet handed to the Appender
 	live       map[*batch]struct{} // sealed, not yet completed
 	buffered   int64               // bytes
+	lingering  int64               // of them, those in open batches
 }
 
 // New makes an Ingest that routes by table. Metrics count rules by rules' names,
@@ -145,6 +156,8 @@ func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender
 		topics:       map[string]*topicState{},
 		live:         map[*batch]struct{}{},
 	}
+	in.rules = settingsOf(table, len(ruleNames), in.cfg)
+	in.compress = newCompressor(in.rules, reg)
 	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes)
 	in.acker = newAcker(in, answers)
 	in.batches.New = func() any { return in.newBatch() }
@@ -219,17 +232,25 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 
 // place adds a prepared message to its partition's batch.
 func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) reason {
-	g := in.gather(t, in.scratch.route.Partition(t.partitions))
+	index, ok := in.scratch.route.Partition(t.partitions)
+	if !ok {
+		return noPartition
+	}
+	g := in.gather(t, index)
 	if g == nil {
 		return noRoom
 	}
 	if g.batch != nil && g.batch.builder.Len()+size > in.cfg.BatchBytes {
 		in.seal(g)
 	}
+	rule := &in.rules[in.scratch.route.Rule]
 	if g.batch == nil {
-		in.openBatch(g)
+		in.openBatch(g, rule.codec)
 	}
-	in.buffered += g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
+	cost := g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
+	in.buffered += cost
+	in.lingering += cost
+	in.lingerAtMost(g, received, rule.linger)
 	if len(m.Reply) > 0 && !g.hurrying {
 		g.hurrying = true
 		in.hurry = append(in.hurry, g)
@@ -237,6 +258,7 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
 		in.seal(g)
 	}
+	in.sealExcess()
 	return taken
 }
 
@@ -260,6 +282,9 @@ func (in *Ingest) sendHurried() {
 
 // turnAway lets a message go, and never silently.
 func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
+	if why == topicRefused && in.cfg.Crowded(err) {
+		why = topicLimit
+	}
 	if len(reply) == 0 {
 		in.metrics.dropped[rule][why].Inc()
 		return

@@ -36,11 +36,17 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	if s.route.Rule != m.Rule {
 		return 0, unroutable, nil
 	}
+	if !in.rules[s.route.Rule].allows(m) {
+		return 0, tooLarge, nil
+	}
 	s.time = strconv.AppendInt(s.time[:0], received.UnixMilli(), 10)
 	s.headers = append(s.headers[:0],
 		record.Header{Key: headerSubject, Value: m.Subject},
 		record.Header{Key: headerTime, Value: s.time})
-	s.headers, why, err = appendHeaders(s.headers, m.Headers)
+	for _, h := range s.route.Headers {
+		s.headers = append(s.headers, record.Header{Key: h.Name, Value: h.Value})
+	}
+	s.headers, why, err = appendHeaders(s.headers, m.Headers, &s.route)
 	if why != taken {
 		return 0, why, err
 	}
@@ -58,8 +64,8 @@ const (
 
 // appendHeaders appends what stands in a NATS header block: a version line, which
 // may carry a status that says nothing to a reader of records, then a line for
-// each value, then an empty line.
-func appendHeaders(headers []record.Header, block []byte) ([]record.Header, reason, error) {
+// each value, then an empty line. A name that the route's rule gives is the rule's.
+func appendHeaders(headers []record.Header, block []byte, route *subject.Route) ([]record.Header, reason, error) {
 	if len(block) == 0 {
 		return headers, taken, nil
 	}
@@ -85,7 +91,7 @@ func appendHeaders(headers []record.Header, block []byte) ([]record.Header, reas
 		if !ok {
 			return headers, badHeaders, nil
 		}
-		if !own(name) {
+		if !own(name) && !route.Names(name) {
 			headers = append(headers, record.Header{Key: name, Value: value})
 		}
 		at = end

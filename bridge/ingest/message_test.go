@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
 
@@ -85,7 +86,7 @@ func FuzzHeaders(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block []byte) {
 		before := bytes.Clone(block)
-		headers, why, _ := appendHeaders(nil, block)
+		headers, why, _ := appendHeaders(nil, block, new(subject.Route))
 		if !bytes.Equal(before, block) {
 			t.Fatal("the block was changed")
 		}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// send hands sealed batches to the Appender, in the order in which they were
-// sealed, and seals those that have lingered long enough.
+// send compresses sealed batches and hands them to the Appender, in the order in
+// which they were sealed, and seals those that have lingered long enough.
 func (in *Ingest) send(ctx context.Context) {
 	linger := time.NewTimer(time.Hour)
 	defer linger.Stop()
@@ -15,7 +15,7 @@ func (in *Ingest) send(ctx context.Context) {
 		if b != nil {
 			in.metrics.batches.Inc()
 			in.metrics.batchRecords.Observe(float64(b.count))
-			in.appender.Append(b.gather.topic.name, b.gather.partition, b.builder.Batch(), b.done)
+			in.appender.Append(b.gather.topic.name, b.gather.partition, in.compress.compressed(b.builder.Batch(), b.codec), b.done)
 			continue
 		}
 		linger.Reset(wait)
@@ -29,7 +29,7 @@ func (in *Ingest) send(ctx context.Context) {
 }
 
 // nextReady takes the next sealed batch. When there is none it tells how long the
-// oldest open one may still linger.
+// next open one may still linger.
 func (in *Ingest) nextReady() (*batch, time.Duration) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -41,16 +41,4 @@ func (in *Ingest) nextReady() (*batch, time.Duration) {
 	in.ready[0] = nil
 	in.ready = in.ready[1:]
 	return b, 0
-}
-
-// sealLingered returns how long it will be until there is more to do.
-func (in *Ingest) sealLingered() time.Duration {
-	for in.open.front != nil {
-		g := in.open.front
-		if left := in.cfg.Linger - time.Since(g.batch.opened); left > 0 {
-			return left
-		}
-		in.seal(g)
-	}
-	return time.Hour // a batch that opens wakes the sender
 }

@@ -179,11 +179,7 @@ func (in *Ingest) resolved(t *topicState, partitions int32, err error) {
 	}
 	if failing := err != nil; failing != t.failing {
 		t.failing = failing
-		if failing {
-			in.log.Warn("topic not available; its messages are turned away", "topic", t.name, "err", err)
-		} else {
-			in.log.Info("topic available again", "topic", t.name)
-		}
+		in.tell(t, err)
 	}
 	if err != nil {
 		t.state, t.err = refused, err
@@ -196,6 +192,21 @@ func (in *Ingest) resolved(t *topicState, partitions int32, err error) {
 	if in.stopping {
 		in.sealAll()
 		in.acker.poke()
+	}
+}
+
+// tell logs that t is no longer available, for err, or is again. Topics beyond the
+// number that devices may cause are one event: there may be any number of them.
+func (in *Ingest) tell(t *topicState, err error) {
+	switch {
+	case err == nil:
+		in.crowded = false
+		in.log.Info("topic available again", "topic", t.name)
+	case !in.cfg.Crowded(err):
+		in.log.Warn("topic not available; its messages are turned away", "topic", t.name, "err", err)
+	case !in.crowded:
+		in.crowded = true
+		in.log.Warn("devices may cause no more topics; messages for further ones are turned away", "topic", t.name, "err", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package subject
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,21 @@ func checkToken(token string, last bool) error {
 	return nil
 }
 
+// example is a subject that p matches, with n tokens or more if p is open. What p
+// leaves open is the letter x.
+func (p pattern) example(n int) []byte {
+	tokens := slices.Clone(p.tokens)
+	for i, token := range tokens {
+		if wild(token) {
+			tokens[i] = "x"
+		}
+	}
+	for p.open && len(tokens) < max(1, n) {
+		tokens = append(tokens, "x")
+	}
+	return []byte(strings.Join(tokens, "."))
+}
+
 // reserved reports whether subject is of the kind that no rule takes: what NATS
 // keeps for itself, and answers to requests.
 func reserved(subject []byte) bool {
@@ -85,4 +101,13 @@ func (p pattern) covers(q pattern) bool {
 		}
 	}
 	return len(p.tokens) == len(q.tokens)
+}
+
+// split returns two patterns that together match what p, which ends in >, does.
+func (p pattern) split() (one, more pattern) {
+	last := len(p.tokens) - 1
+	one.tokens = append(slices.Clone(p.tokens[:last]), "*")
+	more.tokens = append(slices.Clone(one.tokens), ">")
+	more.open = true
+	return one, more
 }

@@ -28,8 +28,8 @@ func Compile(rules []Rule) (*Table, error) {
 	t := &Table{rules: make([]rule, 0, len(rules))}
 	for i, r := range rules {
 		c, complaints := compile(r)
-		if earlier, covered := t.coveredBy(c.pattern); covered {
-			complaints = append(complaints, fmt.Errorf("subject: %.60q never gets here, rule %d (%.60q) takes all of it", r.Subject, earlier, rules[earlier].Subject))
+		if err := t.covers(c.pattern, r.Subject, rules); err != nil {
+			complaints = append(complaints, err)
 		}
 		for _, err := range complaints {
 			errs = append(errs, fmt.Errorf("%w %d: %w", ErrInvalidRule, i, err))
@@ -40,6 +40,35 @@ func Compile(rules []Rule) (*Table, error) {
 		return nil, errors.Join(errs...)
 	}
 	return t, nil
+}
+
+// NamedTopics are the topics that rules name, whatever the subject.
+func (t *Table) NamedTopics() []string {
+	var names []string
+	for i := range t.rules {
+		if name := t.rules[i].fixedTopic; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// covers reports that the rules so far leave nothing of p, which is subject taken
+// apart, to a later one.
+func (t *Table) covers(p pattern, subject string, rules []Rule) error {
+	if i, ok := t.coveredBy(p); ok {
+		return fmt.Errorf("subject: %.60q never gets here, rule %d (%.60q) takes all of it", subject, i, rules[i].Subject)
+	}
+	if !p.open {
+		return nil
+	}
+	one, more := p.split()
+	i, ok1 := t.coveredBy(one)
+	j, ok2 := t.coveredBy(more)
+	if !ok1 || !ok2 {
+		return nil
+	}
+	return fmt.Errorf("subject: %.60q never gets here, rules %d (%.60q) and %d (%.60q) together take all of it", subject, i, rules[i].Subject, j, rules[j].Subject)
 }
 
 // coveredBy looks for a rule so far that takes everything that p takes. A pattern
@@ -59,13 +88,15 @@ func (t *Table) coveredBy(p pattern) (int, bool) {
 // Route is where one subject's messages go. It may be used again for the next
 // subject, and then allocates nothing while topics do not depend on subjects.
 type Route struct {
-	Rule  int    // which rule took the subject; -1 for none
-	Topic []byte // valid until the next call
-	Key   []byte // valid until the next call; nil is null
+	Rule    int      // which rule took the subject; -1 for none
+	Topic   []byte   // valid until the next call
+	Key     []byte   // valid until the next call; nil is null
+	Headers []Header // those that the rule gives; valid until the next call
 
-	partition Partitioning
-	key       []byte // Key's memory, kept while Key is nil
-	tokens    []span
+	rule   *rule  // nil for none
+	key    []byte // Key's memory, kept while Key is nil
+	values []byte // the memory of Headers' values
+	tokens []span
 }
 
 // span is where a token stands in its subject.
@@ -77,7 +108,9 @@ func (s span) of(subject []byte) []byte { return subject[s.start:s.end] }
 // rule takes it. With an error that wraps ErrUnroutable, r.Rule still tells the
 // rule that took it.
 func (t *Table) Route(subject []byte, r *Route) error {
-	r.Rule, r.Topic, r.Key, r.partition = -1, r.Topic[:0], nil, ""
+	r.Rule, r.Key, r.rule = -1, nil, nil
+	r.Topic = r.Topic[:0] // each a statement of its own, which then changes no pointer
+	r.Headers = r.Headers[:0]
 	if reserved(subject) {
 		return ErrNoRule
 	}
@@ -110,20 +143,24 @@ func (c *rule) apply(subject []byte, r *Route) error {
 			return fmt.Errorf("%w: token %d of %.60q is empty", ErrUnroutable, i+1, subject)
 		}
 	}
-	if n := max(c.topic.tokens(), c.key.tokens()); n > len(r.tokens) {
-		return fmt.Errorf("%w: %.60q has no token %d", ErrUnroutable, subject, n)
+	if c.tokens > len(r.tokens) {
+		return fmt.Errorf("%w: %.60q has no token %d", ErrUnroutable, subject, c.tokens)
 	}
-	token := func(n int) []byte { return r.tokens[n-1].of(subject) }
-	r.partition = c.partition
-	r.Topic = c.topic.expand(r.Topic, token)
-	if len(c.key) > 0 {
-		r.key = c.key.expand(r.key[:0], token)
-		r.Key = r.key
-	}
-	if !c.fixedTopic {
+	r.rule = c
+	if c.fixedTopic != "" {
+		r.Topic = append(r.Topic, c.fixedTopic...)
+	} else {
+		r.Topic = c.topic.expand(r.Topic, subject, r.tokens)
 		if err := validTopic(string(r.Topic)); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnroutable, err)
 		}
+	}
+	if len(c.key) > 0 {
+		r.key = c.key.expand(r.key[:0], subject, r.tokens)
+		r.Key = r.key
+	}
+	if len(c.headers) > 0 {
+		r.expandHeaders(c.headers, subject)
 	}
 	return nil
 }
@@ -132,10 +169,14 @@ func (c *rule) apply(subject []byte, r *Route) error {
 // region is at home in all of them, and takes the first.
 const homePartition = 0
 
-// Partition is which of the topic's n partitions the route leads to.
-func (r *Route) Partition(n int32) int32 {
-	if r.partition == ByKey {
-		return Partition(r.Key, n)
+// Partition is which of the topic's n partitions the route leads to, ok when there
+// is that one: a rule may name a partition that the topic does not have.
+func (r *Route) Partition(n int32) (index int32, ok bool) {
+	switch r.rule.partition {
+	case ByKey:
+		return Partition(r.Key, n), true
+	case Home:
+		return homePartition, true
 	}
-	return homePartition
+	return r.rule.index, r.rule.index < n
 }

@@ -1,5 +1,6 @@
 // Package subject says where a NATS subject's messages go: to which topic, under
-// which key, and to which partition.
+// which key, with which headers, to which partition, and how they are treated on
+// the way.
 //
 // A table of rules is tried in order and the first whose pattern matches decides.
 // The package is pure: no I/O, no goroutines, no clock. A Table does not change
@@ -10,6 +11,7 @@ package subject
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -23,19 +25,15 @@ const MaxRules = 256
 // Rule sends the subjects that match a pattern to a topic.
 type Rule struct {
 	Subject   string       // a NATS pattern: tokens, * for any one token, > for all that follow
-	Topic     string       // a template: {1} stands for the subject's first token, and so on
+	Topic     string       // a template: {1} stands for the subject's first token, {>} for what > matches
 	Key       string       // a template; "" leaves the records' keys null
 	Partition Partitioning // "" is Home
+	Headers   []HeaderRule // in the order in which records carry them
+
+	Linger          time.Duration // for how long a best-effort message waits for others; 0 is the bridge's
+	Compression     string        // of batches, one of Compressions; "" is none
+	MaxMessageBytes int64         // of a message with its headers; 0 is no limit of the rule's own
 }
-
-// Partitioning says how a rule chooses among a topic's partitions.
-type Partitioning string
-
-// The ways to choose a partition.
-const (
-	Home  Partitioning = "home" // the one partition that this box is the home of
-	ByKey Partitioning = "key"  // the key's hash, as Kafka's Java client has it
-)
 
 // DefaultRules takes telemetry.<device>.> into one topic, keyed by device.
 func DefaultRules() []Rule {
@@ -53,8 +51,12 @@ func Validate(rules []Rule) error {
 type rule struct {
 	pattern    pattern
 	topic, key template
-	fixedTopic bool // the topic does not depend on the subject, and is known to be valid
+	headers    []header
+	fixedTopic string // the topic, if it does not depend on the subject; known to be valid
+	tokens     int    // the highest number of a token that a template asks for
 	partition  Partitioning
+	index      int32 // the partition, if partition is a number
+	settings   Settings
 }
 
 // compile takes r apart. It returns what could be understood beside all that is
@@ -78,40 +80,40 @@ func compile(r Rule) (rule, []error) {
 		err = checkTopic(c.topic, fitting)
 	}
 	complain(wrap("topic", err))
-	c.fixedTopic = c.topic.fixed()
+	if c.topic.fixed() {
+		c.fixedTopic = string(c.topic.expand(nil, nil, nil))
+	}
 
 	if c.key, err = parseTemplate(r.Key); err == nil {
-		err = c.key.fits(fitting)
+		err = c.key.fit(fitting)
 	}
 	complain(wrap("key", err))
 
-	switch c.partition = r.Partition; c.partition {
-	case "":
-		c.partition = Home
-	case Home:
-	case ByKey:
-		if r.Key == "" {
-			complain(errors.New("partition: \"key\" needs a key"))
-		}
-	default:
-		complain(fmt.Errorf("partition: %.40q is neither \"home\" nor \"key\"", string(r.Partition)))
+	c.partition, err = r.Partition.checked(r.Key)
+	complain(err)
+	c.index, _ = c.partition.fixed()
+
+	var more []error
+	c.headers, more = compileHeaders(r.Headers, fitting)
+	errs = append(errs, more...)
+	c.settings = Settings{r.Linger, r.Compression, r.MaxMessageBytes}
+	errs = append(errs, c.settings.check()...)
+
+	c.tokens = max(c.topic.tokens(), c.key.tokens())
+	for _, h := range c.headers {
+		c.tokens = max(c.tokens, h.value.tokens())
 	}
 	return c, errs
 }
 
-// checkTopic refuses a template that makes no valid topic of any subject that p
-// matches: tokens that p leaves open count as a letter.
+// checkTopic prepares a template, and refuses one that makes no valid topic of any
+// subject that p matches: tokens that p leaves open count as a letter.
 func checkTopic(t template, p pattern) error {
-	if err := t.fits(p); err != nil {
+	if err := t.fit(p); err != nil {
 		return err
 	}
-	example := string(t.expand(nil, func(n int) []byte {
-		if i := n - 1; i < len(p.tokens) && !wild(p.tokens[i]) {
-			return []byte(p.tokens[i])
-		}
-		return []byte("x")
-	}))
-	return validTopic(example)
+	example := p.example(t.tokens())
+	return validTopic(string(t.expand(nil, example, split(nil, example))))
 }
 
 // validTopic holds name against Kafka's rule, and against those topics that the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Everything wrong with a list of rules is told at once, by the rule's number.
@@ -63,6 +64,33 @@ func TestValidateOne(t *testing.T) {
 		"closeBrace":         {Rule{Subject: "a", Topic: "t", Key: "1}"}, "has a brace"},
 		"topicPastEnd":       {Rule{Subject: "a.*", Topic: "t{3}"}, "topic: {3} is past the end"},
 		"byNoKey":            {Rule{Subject: "a", Topic: "t", Partition: ByKey}, "needs a key"},
+		"rest":               {Rule{Subject: "a.*.>", Topic: "a-{>}", Key: "{subject}"}, ""},
+		"escapes":            {Rule{Subject: "a", Topic: "t", Key: "{{1}}"}, ""},
+		"oneOpenBrace":       {Rule{Subject: "a", Topic: "t", Key: "{{{"}, "has a brace without its partner"},
+		"restOfNothing":      {Rule{Subject: "a.*", Topic: "t", Key: "{>}"}, "key: {>} stands for nothing"},
+		"restIsNoTopic":      {Rule{Subject: "a/b.>", Topic: "{subject}"}, "topic: invalid topic name"},
+		"tokenBeyondAny":     {Rule{Subject: "a.>", Topic: "t", Key: "{2049}"}, "no subject has more than 2048"},
+		"manyParts":          {Rule{Subject: "a.>", Topic: "t", Key: strings.Repeat("{1}", 17)}, "17 parts, at most 16"},
+		"fixedPartition":     {Rule{Subject: "a", Topic: "t", Partition: "3"}, ""},
+		"partitionBeyond":    {Rule{Subject: "a", Topic: "t", Partition: "100000"}, "nor a number from 0 to 99999"},
+		"partitionSigned":    {Rule{Subject: "a", Topic: "t", Partition: "-1"}, "is neither"},
+		"header":             {withHeader("Device", "{2}/{>}"), ""},
+		"headerNoName":       {withHeader("", "x"), "the name is empty"},
+		"headerColon":        {withHeader("a:b", "x"), "a character other than"},
+		"headerNotASCII":     {withHeader("größe", "x"), "a character other than"},
+		"headerOurs":         {withHeader("HW-Time", "x"), "begin with hw- are taken"},
+		"headerOfNATS":       {withHeader("nats-Msg-Id", "x"), "begin with Nats- are taken"},
+		"headerLong":         {withHeader(strings.Repeat("n", 129), "x"), "at most 128"},
+		"headerLine":         {withHeader("a", "x\r\nb: c"), "a control character"},
+		"headerTemplate":     {withHeader("a", "{0}"), "header \"a\": \"{0}\" has \"{0}\", which is not the number"},
+		"headerTwice":        {Rule{Subject: "a", Topic: "t", Headers: []HeaderRule{{"Unit", "C"}, {"unit", "F"}}}, "stands there twice"},
+		"headersTooMany":     {Rule{Subject: "a", Topic: "t", Headers: make([]HeaderRule, 17)}, "headers: 17, at most 16"},
+		"linger":             {Rule{Subject: "a", Topic: "t", Linger: time.Second}, ""},
+		"lingerShort":        {Rule{Subject: "a", Topic: "t", Linger: time.Microsecond}, "linger: 1µs is out of range"},
+		"lingerLong":         {Rule{Subject: "a", Topic: "t", Linger: time.Hour}, "linger: 1h0m0s is out of range"},
+		"compression":        {Rule{Subject: "a", Topic: "t", Compression: "zstd"}, ""},
+		"compressionUnknown": {Rule{Subject: "a", Topic: "t", Compression: "rar"}, `compression: "rar" is not allowed`},
+		"maxMessageBytes":    {Rule{Subject: "a", Topic: "t", MaxMessageBytes: -1}, "maxMessageBytes: -1 is less"},
 		"longKey":            {Rule{Subject: "a", Topic: "t", Key: strings.Repeat("k", 1025)}, "at most 1024"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,6 +102,23 @@ func TestValidateOne(t *testing.T) {
 				t.Errorf("got %v, want a complaint with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func withHeader(name, value string) Rule {
+	return Rule{Subject: "a.*.>", Topic: "t", Headers: []HeaderRule{{name, value}}}
+}
+
+// A rule that gets nothing is refused also when no single rule before it takes all.
+func TestValidateSeesRulesCoverTogether(t *testing.T) {
+	err := Validate([]Rule{{Subject: "a.*", Topic: "t"}, {Subject: "a.*.>", Topic: "t"}, {Subject: "a.>", Topic: "t"}})
+	if want := `rule 2: subject: "a.>" never gets here, rules 0 ("a.*") and 1 ("a.*.>") together take all of it`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	for _, first := range []string{"a.*", "a.*.>", "a.b"} { // one alone leaves something
+		if err := Validate([]Rule{{Subject: first, Topic: "t"}, {Subject: "a.>", Topic: "t"}}); err != nil {
+			t.Errorf("behind %s: %v", first, err)
+		}
 	}
 }
 

@@ -78,6 +78,7 @@ var codes = []struct {
 	{cluster.ErrInvalidReplicationFactor, wire.InvalidReplicationFactor},
 	{cluster.ErrInvalidAssignment, wire.InvalidReplicaAssignment},
 	{cluster.ErrTooManyPartitions, wire.PolicyViolation},
+	{cluster.ErrTooManyDeviceTopics, wire.PolicyViolation},
 	{cluster.ErrUnknownPartition, wire.UnknownTopicOrPartition},
 	{cluster.ErrInternalTopic, wire.PolicyViolation},
 	{cluster.ErrElectionNotNeeded, wire.ElectionNotNeeded},

@@ -24,6 +24,7 @@ var (
 	ErrInvalidReplicationFactor = errors.New("invalid replication factor")
 	ErrInvalidAssignment        = errors.New("invalid replica assignment")
 	ErrTooManyPartitions        = errors.New("too many partitions for this broker")
+	ErrTooManyDeviceTopics      = errors.New("too many topics caused by devices")
 	ErrUnknownPartition         = errors.New("unknown partition")
 	ErrInternalTopic            = errors.New("the topic is the broker's own")
 	ErrElectionNotNeeded        = errors.New("the leader is the one that an election would choose")
@@ -89,6 +90,7 @@ type NewTopic struct {
 	ReplicationFactor int16             // -1: the broker's default
 	Assignment        map[int32][]int32 // broker ids by partition, in place of the two above; empty: none
 	Overrides         map[string]string // settings by Kafka's names
+	ForDevice         bool              // a device's message caused it: it counts against the limit of those
 	ValidateOnly      bool
 }
 

@@ -44,6 +44,7 @@ type SoloConfig struct {
 	Defaults          topic.Settings
 	DefaultPartitions int32
 	MaxPartitions     int // of all topics together
+	MaxDeviceTopics   int // that devices' messages cause; 0 is no limit
 }
 
 // Solo is a cluster of one broker. It keeps the list of topics in a Store; what

@@ -40,6 +40,7 @@ type soloTopic struct {
 	ID         topic.ID          `json:"id"`
 	Partitions int32             `json:"partitions"`
 	Overrides  map[string]string `json:"overrides,omitempty"`
+	Device     bool              `json:"device,omitempty"` // a device's message caused it
 }
 
 const soloVersion = 1

@@ -197,6 +197,45 @@ func TestSoloRefuses(t *testing.T) {
 	}
 }
 
+// Devices may cause only so many topics, also over restarts. Others do not count,
+// and one that is deleted makes room.
+func TestSoloBoundsDeviceTopics(t *testing.T) {
+	store, host := &memStore{}, newMemHost()
+	start := func() *Solo {
+		s := NewSolo(SoloConfig{Defaults: topic.Defaults(), DefaultPartitions: 1, MaxPartitions: 100, MaxDeviceTopics: 2}, store, host, slog.New(slog.DiscardHandler))
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	create := func(s *Solo, name string, device bool) error {
+		_, err := s.CreateTopic(t.Context(), NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1, ForDevice: device})
+		return err
+	}
+	s := start()
+	if err := errors.Join(create(s, "a", false), create(s, "b", false), create(s, "c", false), create(s, "d1", true), create(s, "d2", true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CreatePartitions(t.Context(), NewPartitions{Topic: "d1", Count: 2}); err != nil { // which keeps what it is
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := create(s, "d3", true); !errors.Is(err, ErrTooManyDeviceTopics) {
+			t.Errorf("one too many: %v, want %v", err, ErrTooManyDeviceTopics)
+		}
+		s = start()
+	}
+	if err := create(s, "e", false); err != nil {
+		t.Errorf("one that no device caused: %v", err)
+	}
+	if err := errors.Join(s.DeleteTopic(t.Context(), "d1"), create(s, "d3", true)); err != nil {
+		t.Errorf("after one is deleted: %v", err)
+	}
+	if err := create(s, "d4", true); !errors.Is(err, ErrTooManyDeviceTopics) {
+		t.Errorf("one too many again: %v, want %v", err, ErrTooManyDeviceTopics)
+	}
+}
+
 func TestSoloValidateOnly(t *testing.T) {
 	host := newMemHost()
 	s := startSolo(t, &memStore{}, host)

@@ -33,7 +33,7 @@ func (s *Solo) CreateTopic(_ context.Context, nt NewTopic) (*Topic, error) {
 
 // check turns nt into the topic that it asks for, or says what is wrong with it.
 func (s *Solo) check(nt NewTopic) (soloTopic, error) {
-	t := soloTopic{Name: nt.Name, Partitions: nt.Partitions, Overrides: nt.Overrides}
+	t := soloTopic{Name: nt.Name, Partitions: nt.Partitions, Overrides: nt.Overrides, Device: nt.ForDevice}
 	if err := topic.ValidateName(nt.Name); err != nil {
 		return t, err
 	}
@@ -57,6 +57,9 @@ func (s *Solo) check(nt NewTopic) (soloTopic, error) {
 	if err := s.checkRoom(t.Partitions); err != nil {
 		return t, err
 	}
+	if err := s.checkDevices(t); err != nil {
+		return t, err
+	}
 	if _, err := topic.Apply(s.defaults, nt.Overrides); err != nil {
 		return t, err
 	}
@@ -70,6 +73,24 @@ func (s *Solo) checkRoom(more int32) error {
 		return fmt.Errorf("%w: %d more asked for, %d are there, %d is the limit", ErrTooManyPartitions, more, have, s.cfg.MaxPartitions)
 	}
 	return nil
+}
+
+// checkDevices reports whether devices may cause t, if they do. Those that they did
+// cause count as long as they are there, so a topic that is deleted makes room.
+func (s *Solo) checkDevices(t soloTopic) error {
+	if !t.Device || s.cfg.MaxDeviceTopics == 0 {
+		return nil
+	}
+	have := 0
+	for _, t := range s.state.Topics {
+		if t.Device {
+			have++
+		}
+	}
+	if have < s.cfg.MaxDeviceTopics {
+		return nil
+	}
+	return fmt.Errorf("%w: %d are there, %d is the limit", ErrTooManyDeviceTopics, have, s.cfg.MaxDeviceTopics)
 }
 
 // checkAssignment holds by against the one that is possible here: partitions from

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/headwater/headwater/appliance"
 	"github.com/headwater/headwater/appliance/config"
-	"github.com/headwater/headwater/bridge/subject"
 )
 
 func newRoot() *cobra.Command {
@@ -118,58 +113,4 @@ func first(args []string) string {
 		return ""
 	}
 	return args[0]
-}
-
-func newRoute() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "route SUBJECT",
-		Short: "Print where a message published on SUBJECT would land",
-		Long: "Print the topic, key and partition for a message published on SUBJECT, and the rule\n" +
-			"that says so. The partition is for a topic with kafka.defaultPartitions partitions.\n" +
-			"Nothing is published, and no appliance has to run.",
-		Args: cobra.ExactArgs(1),
-	}
-	load := withSettings(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := load("")
-		if err != nil {
-			return err
-		}
-		return route(cmd, cfg, args[0])
-	}
-	return cmd
-}
-
-func route(cmd *cobra.Command, cfg config.Config, name string) error {
-	table, err := subject.Compile(cfg.Bridge.Rules)
-	if err != nil {
-		return err
-	}
-	var r subject.Route
-	switch err := table.Route([]byte(name), &r); {
-	case errors.Is(err, subject.ErrNoRule):
-		return failure{fmt.Errorf("no rule takes %s", quoted(name))}
-	case err != nil:
-		return failure{err}
-	}
-	key := "none"
-	if r.Key != nil {
-		key = quoted(string(r.Key))
-	}
-	n := cfg.Kafka.DefaultPartitions
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "topic:     %s\n", r.Topic)
-	fmt.Fprintf(&out, "key:       %s\n", key)
-	fmt.Fprintf(&out, "partition: %d of %d\n", r.Partition(n), n)
-	fmt.Fprintf(&out, "rule:      %d, %s\n", r.Rule, cfg.Bridge.Rules[r.Rule].Subject)
-	_, err = cmd.OutOrStdout().Write(out.Bytes())
-	return err
-}
-
-// quoted puts s in quotes if a terminal would not show it as it is.
-func quoted(s string) string {
-	if q := strconv.Quote(s); q != `"`+s+`"` || s == "" {
-		return q
-	}
-	return s
 }

@@ -47,10 +47,16 @@ const deadline = 30 * time.Second
 // exit code.
 func call(t *testing.T, environ []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return callWith(t, "", environ, args...)
+}
+
+// callWith is call with something on standard input.
+func callWith(t *testing.T, stdin string, environ []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Dir, cmd.Env = t.TempDir(), environ
+	cmd.Dir, cmd.Env, cmd.Stdin = t.TempDir(), environ, strings.NewReader(stdin)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -274,13 +280,16 @@ func TestSecondSignal(t *testing.T) {
 }
 
 func TestRoute(t *testing.T) {
-	rules := `HEADWATER_BRIDGE_RULES=[{subject: "plant.*.>", topic: "plant-{2}", key: "{3}", partition: key}, {subject: log.>, topic: logs}]`
+	rules := `HEADWATER_BRIDGE_RULES=[{subject: "plant.*.>", topic: "plant-{2}", key: "{3}", partition: key}, {subject: log.>, topic: logs},
+		{subject: "full.*.>", topic: t, partition: 9, headers: {Device: "{2}", Rest: "<{>}>"}, linger: 1s, compression: lz4, maxMessageBytes: 4KiB}]`
 	for name, tc := range map[string]struct {
 		subject, stdout, stderr string
 		code                    int
 	}{
-		"byKey":  {"plant.7.press3.temp", "topic:     plant-7\nkey:       press3\npartition: 3 of 8\nrule:      0, plant.*.>\n", "", 0},
-		"noKey":  {"log.a", "topic:     logs\nkey:       none\npartition: 0 of 8\nrule:      1, log.>\n", "", 0},
+		"byKey": {"plant.7.press3.temp", "subject:     plant.7.press3.temp\ntopic:       plant-7\nkey:         press3\npartition:   3 of 8\nrule:        0, plant.*.>\nlinger:      20ms\ncompression: none\n", "", 0},
+		"noKey": {"log.a", "subject:     log.a\ntopic:       logs\nkey:         none\npartition:   0 of 8\nrule:        1, log.>\nlinger:      20ms\ncompression: none\n", "", 0},
+		"all": {"full.d1.a.b", "subject:     full.d1.a.b\ntopic:       t\nkey:         none\nheader:      Device: d1\nheader:      Rest: <a.b>\n" +
+			"partition:   9, which a topic of 8 does not have\nrule:        2, full.*.>\nlinger:      1s\ncompression: lz4\nlargest:     4KiB\n", "", 0},
 		"noRule": {"elsewhere.a", "", "no rule takes elsewhere.a\n", 1},
 	} {
 		stdout, stderr, code := call(t, []string{rules, "HEADWATER_KAFKA_DEFAULT_PARTITIONS=8"}, "route", tc.subject)
@@ -290,6 +299,34 @@ func TestRoute(t *testing.T) {
 	}
 	if _, stderr, code := call(t, nil, "route"); code != 2 || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("without a subject: exit code %d, stderr %q; want 2 and one line", code, stderr)
+	}
+}
+
+// Many subjects, as arguments or on standard input, in text or as a line of JSON
+// each; one without a place is told where it stands and makes the exit code 1.
+func TestRouteMany(t *testing.T) {
+	rules := []string{`HEADWATER_BRIDGE_RULES=[{subject: "a.*.>", topic: t, key: "{2}", headers: {Rest: "{>}"}, linger: 1m}, {subject: "b.*", topic: "b-{2}"}]`}
+	first := "subject:     a.1.x\ntopic:       t\nkey:         1\nheader:      Rest: x\npartition:   0 of 1\nrule:        0, a.*.>\nlinger:      1m\ncompression: none\n"
+	second := "subject:     b.2\ntopic:       b-2\nkey:         none\npartition:   0 of 1\nrule:        1, b.*\nlinger:      20ms\ncompression: none\n"
+	jsonFirst := `{"subject":"a.1.x","rule":0,"pattern":"a.*.>","topic":"t","key":"1","headers":[{"name":"Rest","value":"x"}],"partition":0,"partitions":1,"linger":"1m","compression":"none"}` + "\n"
+	jsonNone := `{"subject":"c","rule":-1,"key":null,"partition":0,"partitions":0,"error":"no rule takes c"}` + "\n"
+	for name, tc := range map[string]struct {
+		args                  []string
+		stdin, stdout, stderr string
+		code                  int
+	}{
+		"two":        {[]string{"a.1.x", "b.2"}, "", first + "\n" + second, "", 0},
+		"noneFirst":  {[]string{"c", "a.1.x"}, "", first, "no rule takes c\n1 of 2 subjects have no place\n", 1},
+		"noneAmid":   {[]string{"a.1.x", "c", "b.2", "c.d"}, "", first + "\n" + second, "no rule takes c\nno rule takes c.d\n2 of 4 subjects have no place\n", 1},
+		"stdin":      {[]string{"-"}, "a.1.x\n\nb.2", first + "\n" + second, "", 0},
+		"stdinEmpty": {[]string{"-"}, "", "", "", 0},
+		"json":       {[]string{"--json", "-"}, "a.1.x\nc\n", jsonFirst + jsonNone, "1 of 2 subjects have no place\n", 1},
+		"stdinLong":  {[]string{"-"}, strings.Repeat("x", 100_000), "", "standard input: bufio.Scanner: token too long\n", 1},
+	} {
+		stdout, stderr, code := callWith(t, tc.stdin, rules, append([]string{"route"}, tc.args...)...)
+		if stdout != tc.stdout || stderr != tc.stderr || code != tc.code {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q\nwant %d, %q, %q", name, code, stdout, stderr, tc.code, tc.stdout, tc.stderr)
+		}
 	}
 }
 
