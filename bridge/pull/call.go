@@ -16,6 +16,7 @@ type call struct {
 	reply   []byte
 	headers []byte
 	payload []byte
+	slow    bool      // it may read much: it is one of the slow requests
 	refusal *apiError // why it is not handled
 }
 
@@ -60,6 +61,8 @@ type apiError struct {
 	Code        int    `json:"code"`
 	ErrCode     int    `json:"err_code"`
 	Description string `json:"description"`
+
+	search bool // a search has read all it may
 }
 
 func (e *apiError) Error() string { return e.Description }
@@ -76,14 +79,17 @@ const maxDetailLen = 512
 
 // Errors by JetStream's numbers, with its words for them in front.
 var (
-	errBadRequest      = &apiError{400, 10003, "bad request"}
-	errInvalidJSON     = &apiError{400, 10025, "invalid JSON"}
-	errRequestTooLarge = &apiError{400, 10003, "bad request: it is larger than requests may be"}
-	errNoStream        = &apiError{404, 10059, "stream not found"}
-	errNoMessage       = &apiError{404, 10037, "no message found"}
-	errBusy            = &apiError{503, 10023, "insufficient resources: more is asked than can be answered; try again later"}
-	errStopping        = &apiError{503, 10008, "JetStream system temporarily unavailable: the box is stopping"}
-	errGeneral         = &apiError{500, 10051, "the log cannot be read"}
+	errBadRequest      = &apiError{Code: 400, ErrCode: 10003, Description: "bad request"}
+	errInvalidJSON     = &apiError{Code: 400, ErrCode: 10025, Description: "invalid JSON"}
+	errRequestTooLarge = &apiError{Code: 400, ErrCode: 10003, Description: "bad request: it is larger than requests may be"}
+	errUnanswerable    = &apiError{Code: 408, ErrCode: 10003, Description: "Bad Request"} // a direct get's
+	errNoStream        = &apiError{Code: 404, ErrCode: 10059, Description: "stream not found"}
+	errNoMessage       = &apiError{Code: 404, ErrCode: 10037, Description: "no message found"}
+	errTooLarge        = &apiError{Code: 400, ErrCode: 10054, Description: "message size exceeds maximum allowed"}
+	errBusy            = &apiError{Code: 503, ErrCode: 10023, Description: "insufficient resources: more is asked than can be answered; try again later"}
+	errSearchLimit     = &apiError{Code: 503, ErrCode: 10023, Description: "insufficient resources", search: true}
+	errStopping        = &apiError{Code: 503, ErrCode: 10008, Description: "JetStream system temporarily unavailable: the box is stopping"}
+	errGeneral         = &apiError{Code: 500, ErrCode: 10051, Description: "the log cannot be read"}
 )
 
 // apiErrorOf is err as clients are told of it.
@@ -92,6 +98,8 @@ func (s *Service) apiErrorOf(err error) *apiError {
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.Is(err, context.Canceled):
+		return errStopping
 	case s.cfg.Unknown(err):
 		return errNoStream
 	case s.cfg.OutOfRange(err):
@@ -104,19 +112,30 @@ func (s *Service) apiErrorOf(err error) *apiError {
 func answering(f func(*Service, *call) (any, error)) func(*Service, *call) {
 	return func(s *Service, c *call) {
 		fields, err := f(s, c)
-		if err != nil {
-			s.fail(c, s.apiErrorOf(err))
-			return
+		if err == nil {
+			err = s.send(c.reply, nil, c.json(fields))
 		}
-		s.answer(c, fields)
+		s.finish(c, err)
 	}
 }
 
-// answer sends the fields of a struct as the route's kind of JSON.
-func (s *Service) answer(c *call, fields any) {
-	if s.send(c.reply, nil, c.json(fields)) {
-		s.metrics.answered.Inc()
+// finish ends a call that was answered, or could not be for err. One whose search
+// was only a quick one goes on among the slow requests.
+func (s *Service) finish(c *call, err error) {
+	switch {
+	case err == nil:
+		s.metrics.answer()
+		return
+	case errors.Is(err, errNotSent): // nor would the error be
+		s.log.Debug("request not answered", "err", err)
+		return
 	}
+	e := s.apiErrorOf(err)
+	if e.search && !c.slow {
+		s.slowDown(c)
+		return
+	}
+	s.fail(c, e)
 }
 
 // json is fields, a struct, with the answer's type in front.
@@ -137,14 +156,18 @@ func (s *Service) fail(c *call, e *apiError) {
 	if len(c.reply) == 0 {
 		return
 	}
-	s.metrics.refused.Inc()
+	s.metrics.refuse()
+	var headers, payload []byte
 	if c.route.kind == "" {
-		s.send(c.reply, statusLine(e), nil)
-		return
+		headers = statusLine(e)
+	} else {
+		payload = c.json(struct {
+			Error *apiError `json:"error"`
+		}{e})
 	}
-	s.send(c.reply, nil, c.json(struct {
-		Error *apiError `json:"error"`
-	}{e}))
+	if err := s.send(c.reply, headers, payload); err != nil {
+		s.log.Debug("refusal not sent", "err", err)
+	}
 }
 
 // statusLine is e as a header block that carries nothing but a status. 503 on its

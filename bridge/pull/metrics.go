@@ -1,10 +1,15 @@
 package pull
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics count what becomes of requests.
 type metrics struct {
 	answered, refused, ignored, lost prometheus.Counter
+	answers, errors                  atomic.Uint64 // answered and refused, for clients who ask
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -21,4 +26,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ignored:  requests.WithLabelValues("ignored"),
 		lost:     requests.WithLabelValues("lost"),
 	}
+}
+
+func (m *metrics) answer() {
+	m.answered.Inc()
+	m.answers.Add(1)
+}
+
+func (m *metrics) refuse() {
+	m.refused.Inc()
+	m.errors.Add(1)
 }

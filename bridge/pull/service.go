@@ -3,8 +3,11 @@ package pull
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -12,14 +15,18 @@ import (
 // Config bounds the API. A field that is 0 has its default.
 type Config struct {
 	Domain           string // of the API, beside the one without; "hw"
-	Workers          int    // goroutines that answer; 2
+	Workers          int    // goroutines that answer, beside the one for slow requests; 2
 	QueuedRequests   int    // that wait for a worker; 256
 	QueuedBytes      int    // that those take together; 1 MiB
 	MaxRequestBytes  int    // of one request with its headers; 64 KiB
 	MaxResponseBytes int64  // of messages that one request may bring; 32 MiB
-	SearchBytes      int64  // of the log that one request may read to find a subject's message; 32 MiB
-	SearchRecords    int64  // likewise, records; 1,000,000
+	MaxPayload       int    // of one message with its headers, as nats-server takes it; 1 MiB
+	SearchBytes      int64  // of records that one request may look at to find its messages; 64 MiB
+	SearchRecords    int64  // likewise, records; 250,000
 
+	// DuplicateWindow is how long a message id is remembered, as clients are told. 0:
+	// ids are not looked at.
+	DuplicateWindow time.Duration
 	// Unknown tells an error that says that there is no such partition, OutOfRange
 	// one that says that an offset is outside the log. Nil: none does.
 	Unknown, OutOfRange func(error) bool
@@ -38,8 +45,9 @@ func (c Config) withDefaults() Config {
 	def(&c.QueuedBytes, 1<<20)
 	def(&c.MaxRequestBytes, 64<<10)
 	def(&c.MaxResponseBytes, 32<<20)
-	def(&c.SearchBytes, 32<<20)
-	def(&c.SearchRecords, 1_000_000)
+	def(&c.MaxPayload, 1<<20)
+	def(&c.SearchBytes, 64<<20)
+	def(&c.SearchRecords, 250_000)
 	if c.Domain == "" {
 		c.Domain = "hw"
 	}
@@ -73,13 +81,15 @@ type Service struct {
 	wire      Wire
 	log       *slog.Logger
 	metrics   *metrics
-	domain    []byte // "hw."
+	domain    []byte           // "hw."
+	consumers func(stream) int // counts a stream's; nil: there are none
 
 	queue   chan *call
+	slow    chan *call // requests that may read much; one is answered at a time
 	refused chan *call // that found no room in the queue
 
 	mu       sync.Mutex // guards all below; nothing is waited for under it
-	queued   int        // bytes of what is in queue
+	queued   int        // bytes of what is in queue and slow
 	stopping bool       // nothing more is taken
 }
 
@@ -96,6 +106,7 @@ func New(cfg Config, reader Reader, positions Positions, wire Wire, log *slog.Lo
 		metrics:   newMetrics(reg),
 		domain:    []byte(cfg.Domain + "."),
 		queue:     make(chan *call, cfg.QueuedRequests),
+		slow:      make(chan *call, cfg.QueuedRequests),
 		refused:   make(chan *call, cfg.QueuedRequests),
 	}
 }
@@ -132,7 +143,7 @@ func (s *Service) Take(m *Request) {
 // Idle tells that everything that has arrived whole was taken.
 func (s *Service) Idle() {}
 
-// enqueue leaves a call to the workers, or refuses it.
+// enqueue leaves a request to the workers, or refuses it.
 func (s *Service) enqueue(c *call) {
 	size := c.size()
 	if size > s.cfg.MaxRequestBytes {
@@ -141,21 +152,11 @@ func (s *Service) enqueue(c *call) {
 		size = c.size()
 	}
 	kept := c.clone(size)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.stopping:
-		kept.refusal = errStopping
-	case s.queued+size > s.cfg.QueuedBytes:
-		kept.refusal = errBusy
-	case kept.refusal == nil:
-		select {
-		case s.queue <- kept:
-			s.queued += size
-			return
-		default:
-			kept.refusal = errBusy
-		}
+	if kept.refusal == nil {
+		kept.refusal = s.put(s.queue, kept)
+	}
+	if kept.refusal == nil {
+		return
 	}
 	kept.headers, kept.payload = nil, nil
 	select {
@@ -165,21 +166,52 @@ func (s *Service) enqueue(c *call) {
 	}
 }
 
+// put puts a call in a queue, or says why it may not.
+func (s *Service) put(queue chan *call, c *call) *apiError {
+	size := c.size()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return errStopping
+	}
+	if s.queued+size > s.cfg.QueuedBytes {
+		return errBusy
+	}
+	select {
+	case queue <- c:
+		s.queued += size
+		return nil
+	default:
+		return errBusy
+	}
+}
+
+// slowDown has a call handled among the slow requests.
+func (s *Service) slowDown(c *call) {
+	c.slow = true
+	if refusal := s.put(s.slow, c); refusal != nil {
+		s.fail(c, refusal)
+	}
+}
+
 // Run answers until ctx is done. What waits then is refused.
 func (s *Service) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for range s.cfg.Workers {
-		all.Go(func() { s.work(ctx) })
+		all.Go(func() { s.work(ctx, s.queue) })
 	}
+	all.Go(func() { s.work(ctx, s.slow) })
 	all.Go(func() { s.refuse(ctx) })
 	<-ctx.Done()
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
 	all.Wait()
-	for { // what came meanwhile; Take adds no more to the queue
+	for { // nothing is put into a queue any more
 		select {
 		case c := <-s.queue:
+			s.fail(c, errStopping)
+		case c := <-s.slow:
 			s.fail(c, errStopping)
 		case c := <-s.refused:
 			s.fail(c, c.refusal)
@@ -190,10 +222,10 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // work answers what is queued.
-func (s *Service) work(ctx context.Context) {
+func (s *Service) work(ctx context.Context, queue chan *call) {
 	for ctx.Err() == nil {
 		select {
-		case c := <-s.queue:
+		case c := <-queue:
 			s.mu.Lock()
 			s.queued -= c.size()
 			s.mu.Unlock()
@@ -215,13 +247,18 @@ func (s *Service) refuse(ctx context.Context) {
 	}
 }
 
-// send publishes, unless that is not possible: whoever waits for the answer runs
-// into its timeout then, as with any server that is gone.
-func (s *Service) send(subject, headers, payload []byte) bool {
-	if err := s.wire.PublishMsg(subject, nil, headers, payload); err != nil {
-		s.metrics.lost.Inc()
-		s.log.Debug("answer not sent", "err", err)
-		return false
+// send publishes an answer. One that nats-server would not take, and would close the
+// connection for, is errTooLarge.
+func (s *Service) send(reply, headers, payload []byte) error {
+	if size := len(headers) + len(payload); size > s.cfg.MaxPayload {
+		return errTooLarge.with(fmt.Sprintf("%d bytes, and this server's messages have at most %d", size, s.cfg.MaxPayload))
 	}
-	return true
+	if err := s.wire.PublishMsg(reply, nil, headers, payload); err != nil {
+		s.metrics.lost.Inc()
+		return fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	return nil
 }
+
+// errNotSent is wrapped by errors about an answer that will not arrive.
+var errNotSent = errors.New("answer not sent")
