@@ -74,7 +74,7 @@ func (s *Service) batch(c *call, st stream, r *getRequest) error {
 	if err != nil {
 		return err
 	}
-	from, err := s.from(st, r, within)
+	from, err := s.from(st, r)
 	if err != nil {
 		return err
 	}

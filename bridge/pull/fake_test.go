@@ -36,8 +36,8 @@ type fakeLog struct {
 	err        error        // it is offline
 }
 
-// fakeReader is a Reader in memory. A read brings up to perRead records or, when
-// there are none, passes a gap of as many offsets.
+// fakeReader is a Reader in memory. A read brings one batch: up to perRead records or,
+// when there are none, a gap of as many offsets.
 type fakeReader struct {
 	mu      sync.Mutex // guards all below
 	logs    []*fakeLog
@@ -83,7 +83,7 @@ func (r *fakeReader) Retention(topic string) (int64, int64, int64, error) {
 	return 0, 0, 0, errFakeUnknown
 }
 
-func (r *fakeReader) ReadRecords(topic string, partition int32, from int64, maxBytes int, yield func(offset, timestamp int64, r record.Record) bool) (int64, error) {
+func (r *fakeReader) ReadRecords(topic string, partition int32, from int64, _ int, yield func(offset, timestamp int64, r record.Record) bool) (int64, error) {
 	if r.entered != nil {
 		r.entered <- struct{}{}
 		<-r.resume
@@ -101,9 +101,6 @@ func (r *fakeReader) ReadRecords(topic string, partition int32, from int64, maxB
 		return from, nil
 	}
 	perRead := max(r.perRead, 1)
-	if maxBytes == 1 {
-		perRead = 1
-	}
 	at := slices.IndexFunc(l.records, func(f fakeRecord) bool { return f.offset >= from })
 	if at < 0 || l.records[at].offset >= from+int64(perRead) {
 		return min(from+int64(perRead), l.end), nil

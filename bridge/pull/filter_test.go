@@ -20,6 +20,7 @@ func TestFilter(t *testing.T) {
 		{"a.*", "a.b", true},
 		{"a.*", "a", false},
 		{"a.*", "a.b.c", false},
+		{"a.*", "a.", false},
 		{"*.b", "a.b", true},
 		{"a.>", "a.b.c", true},
 		{"a.>", "a", false},

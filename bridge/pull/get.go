@@ -39,10 +39,10 @@ func (r *getRequest) check() string {
 // isExact reports whether r asks for the message at a sequence and no other.
 func (r *getRequest) isExact() bool { return r.Sequence > 0 && r.NextFor == "" && r.Batch == 0 }
 
-// from is where r has the search begin.
-func (s *Service) from(st stream, r *getRequest, within bounds) (int64, error) {
+// from is where r has the search begin, which may be before the stream does.
+func (s *Service) from(st stream, r *getRequest) (int64, error) {
 	if r.StartTime == nil {
-		return max(offsetOf(r.Sequence), within.start), nil
+		return offsetOf(r.Sequence), nil
 	}
 	at := r.StartTime.UnixMilli()
 	if time.UnixMilli(at).Before(*r.StartTime) {
@@ -63,7 +63,7 @@ func (s *Service) one(c *call, st stream, r *getRequest, yield func(*found)) err
 		var within bounds
 		var from int64
 		if within, err = s.bounds(st); err == nil {
-			from, err = s.from(st, r, within)
+			from, err = s.from(st, r)
 		}
 		if err == nil {
 			offset, err = s.first(c, st, from, within.end, r.NextFor, left)

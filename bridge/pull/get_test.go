@@ -275,6 +275,7 @@ func TestSearchLimit(t *testing.T) {
 		"nextSlow":      {Config{SearchRecords: quickRecords + 3000}, `{"seq":1,"next_by_subj":"plant.late"}`, quickRecords + 100},
 		"bytes":         {Config{SearchBytes: 5000 * recordBytes}, `{"seq":1,"next_by_subj":"plant.late"}`, -1},
 		"batchFar":      {Config{SearchRecords: 5000}, `{"seq":1,"next_by_subj":"plant.late","batch":2}`, -1},
+		"lastCutOff":    {Config{SearchBytes: 100 * recordBytes}, `{"last_by_subj":"plant.3"}`, -1},
 		"notThereInAll": {Config{SearchRecords: 5000}, `{"last_by_subj":"plant.never"}`, -1},
 	} {
 		s := newServed(tc.cfg, l)
