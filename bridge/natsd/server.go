@@ -33,6 +33,10 @@ type ServerConfig struct {
 // their numbers. It is nats-server's own default, which devices know.
 const maxControlLine = server.MAX_CONTROL_LINE_SIZE
 
+// ownConnections are the bridge's own, beside the devices': for messages and for the
+// JetStream API.
+const ownConnections = 2
+
 // Server is the embedded nats-server.
 type Server struct {
 	cfg  ServerConfig
@@ -101,7 +105,7 @@ func (s *Server) options() *server.Options {
 		NoSigs:          true,
 		NoSystemAccount: true,
 		MaxPayload:      s.cfg.MaxPayload,
-		MaxConn:         s.cfg.MaxConnections + 1, // ours
+		MaxConn:         s.cfg.MaxConnections + ownConnections,
 		MaxPending:      s.cfg.MaxPendingBytes,
 		MaxControlLine:  maxControlLine,
 		LeafNode:        s.leafOptions(),

@@ -14,7 +14,7 @@ import (
 
 // Config bounds the API. A field that is 0 has its default.
 type Config struct {
-	Domain           string // of the API, beside the one without; "hw"
+	Domain           string // of the API, beside the one without; DefaultDomain
 	Workers          int    // goroutines that answer, beside the one for slow requests; 2
 	QueuedRequests   int    // that wait for a worker; 256
 	QueuedBytes      int    // that those take together; 1 MiB
@@ -49,7 +49,7 @@ func (c Config) withDefaults() Config {
 	def(&c.SearchBytes, 64<<20)
 	def(&c.SearchRecords, 250_000)
 	if c.Domain == "" {
-		c.Domain = "hw"
+		c.Domain = DefaultDomain
 	}
 	if c.Unknown == nil {
 		c.Unknown = func(error) bool { return false }
@@ -109,6 +109,14 @@ func New(cfg Config, reader Reader, positions Positions, wire Wire, log *slog.Lo
 		slow:      make(chan *call, cfg.QueuedRequests),
 		refused:   make(chan *call, cfg.QueuedRequests),
 	}
+}
+
+// DefaultDomain is the API's, for those who come over a leafnode.
+const DefaultDomain = "hw"
+
+// Subjects are those whose messages are a Service's to take.
+func Subjects(domain string) []string {
+	return []string{"$JS.API.>", "$JS." + domain + ".API.>"}
 }
 
 var apiPrefix = []byte("$JS.")
