@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/headwater/headwater/broker/codec"
@@ -164,14 +165,13 @@ func (u *unpacker) each(batch record.Batch, fromOffset int64, yield func(offset,
 	}
 	defer done()
 	more = true
-	err = record.Records(payload, batch.Count(), func(r record.Record) bool {
+	fromDelta := int32(min(max(fromOffset-batch.BaseOffset(), 0), math.MaxInt32))
+	err = record.RecordsFrom(payload, batch.Count(), fromDelta, func(r record.Record) bool {
 		offset, timestamp := batch.BaseOffset()+int64(r.OffsetDelta), batch.BaseTimestamp()+r.TimestampDelta
 		if batch.LogAppendTime() {
 			timestamp = batch.MaxTimestamp()
 		}
-		if offset >= fromOffset {
-			more = yield(offset, timestamp, r)
-		}
+		more = yield(offset, timestamp, r)
 		return more
 	})
 	return more, err

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -339,5 +341,49 @@ func TestWatchPartition(t *testing.T) {
 	case <-wake:
 		t.Error("woken after stop")
 	default:
+	}
+}
+
+// A segment that is lost, in the middle or at the end, is a gap like others: readers
+// come out behind it.
+func TestReadRecordsPastLostSegments(t *testing.T) {
+	cfg := brokertest.Config(t.TempDir())
+	cfg.TopicDefaults.SegmentBytes = 1 << 20
+	b := brokertest.Start(t, cfg)
+	var bu record.Builder
+	const batches = 35 // in four segments
+	for n := range batches {
+		bu.Add(int64(n), nil, make([]byte, 100<<10), nil)
+		appendBatches(t, b, "press", bu.Batch())
+	}
+	segments, err := filepath.Glob(filepath.Join(cfg.DataDir, "press-0", "*.log"))
+	if err != nil || len(segments) != 4 {
+		t.Fatalf("segments %q, error %v", segments, err)
+	}
+	for _, lost := range []string{segments[1], segments[3]} {
+		if err := os.WriteFile(lost, bytes.Repeat([]byte{0xee}, 1<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []int64
+	next := int64(0)
+	for reads := 0; next < batches; reads++ {
+		before := next
+		next, err = b.ReadRecords("press", 0, before, 1<<20, func(offset, _ int64, _ record.Record) bool {
+			got = append(got, offset)
+			return true
+		})
+		if err != nil || next == before || reads > batches {
+			t.Fatalf("from offset %d to %d, error %v", before, next, err)
+		}
+	}
+	var want []int64
+	for n := range int64(batches) {
+		if n < 10 || n >= 20 && n < 30 {
+			want = append(want, n)
+		}
+	}
+	if next != batches || !slices.Equal(got, want) {
+		t.Errorf("read %d up to %d, want %d", got, next, want)
 	}
 }
