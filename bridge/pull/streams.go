@@ -19,13 +19,16 @@ var streamRoutes = []route{
 	{"API.INFO", "account_info_response", onWorker, answering(getAccountInfo)},
 }
 
-// Pages are bounded in number as JetStream's are, and in bytes.
+// Pages are bounded in number as JetStream's are, and in bytes: by pageBytes, and by
+// half of what a message may have.
 const (
 	namesPerPage    = 1024
 	streamsPerPage  = 256
 	subjectsPerPage = 10_000
 	pageBytes       = 256 << 10
 )
+
+func (s *Service) pageBytes() int { return min(pageBytes, s.cfg.MaxPayload/2) }
 
 // page is which part of a list an answer has.
 type page struct {
@@ -78,7 +81,11 @@ func getStreamNames(s *Service, c *call) (any, error) {
 		return nil, err
 	}
 	names := make([]string, 0, len(streams))
+	size := 0
 	for _, st := range streams {
+		if size += len(st.name) + len(`"",`); size > s.pageBytes() && len(names) > 0 {
+			break // clients go on behind what they got
+		}
 		names = append(names, st.name)
 	}
 	return struct {
@@ -117,8 +124,8 @@ func getStreamList(s *Service, c *call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if size += len(text); size > pageBytes && len(answer.Streams) > 0 {
-			break // clients go on behind what they got
+		if size += len(text); size > s.pageBytes() && len(answer.Streams) > 0 {
+			break
 		}
 		answer.Streams = append(answer.Streams, text)
 	}
@@ -188,7 +195,7 @@ func (s *Service) countSubjects(c *call, st stream, r *infoRequest, info *stream
 	subjects := slices.Sorted(maps.Keys(counts))
 	size := 0
 	for _, subject := range subjects[min(r.Offset, len(subjects)):] {
-		if size += len(subject); size > pageBytes && len(info.State.Subjects) > 0 {
+		if size += len(subject) + 24; size > s.pageBytes() && len(info.State.Subjects) > 0 {
 			break
 		}
 		info.State.Subjects[subject] = counts[subject]

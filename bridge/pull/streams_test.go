@@ -89,6 +89,33 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
+// Where messages are small pages are, too, and together they have everything.
+func TestPagesFitIntoSmallMessages(t *testing.T) {
+	l := press(0, 300)
+	for i := range l.records {
+		l.records[i].Headers[0].Value = fmt.Appendf(nil, "plant.%d", i)
+	}
+	s := serve(t, Config{MaxPayload: 4096}, append(fleet(300), l)...)
+	for kind, want := range map[string]int{"NAMES": 601, "LIST": 601, "INFO.press-0": 300} {
+		got := 0
+		for total := 1; got < total; {
+			answer := s.ask("$JS.API.STREAM."+kind, fmt.Sprintf(`{"offset":%d,"subjects_filter":">"}`, got))
+			var page struct {
+				page
+				Streams []json.RawMessage `json:"streams"`
+				State   streamState       `json:"state"`
+			}
+			if err := json.Unmarshal([]byte(answer.payload), &page); err != nil || len(page.Streams)+len(page.State.Subjects) == 0 {
+				t.Fatalf("%s from %d: %v, %q", kind, got, err, answer.payload)
+			}
+			got, total = got+len(page.Streams)+len(page.State.Subjects), page.Total
+		}
+		if got != want {
+			t.Errorf("%s: %d, want %d", kind, got, want)
+		}
+	}
+}
+
 // Streams are found by the subjects of their messages.
 func TestStreamsBySubject(t *testing.T) {
 	s := serve(t, Config{Subjects: func(topic string) []string {
