@@ -195,6 +195,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 		out.BufferBytes = memory.bridge
 	}
 	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
+	out.Unknown, out.OutOfRange = unknown, outOfRange
 	return out
 }
 
@@ -227,3 +228,11 @@ func dataProblem(dir string, err error) error {
 	}
 	return err
 }
+
+// unknown tells that the broker has no such partition, which clients may know.
+func unknown(err error) bool {
+	return errors.Is(err, broker.ErrUnknownPartition) || errors.Is(err, topic.ErrInternal)
+}
+
+// outOfRange tells that an offset is outside the log.
+func outOfRange(err error) bool { return errors.Is(err, commitlog.ErrOffsetOutOfRange) }

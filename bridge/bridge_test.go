@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headwater/headwater/bridge/pull"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
@@ -99,6 +100,15 @@ func (l *memoryLog) await(n int) {
 	}
 }
 
+// memoryBroker is a Broker that only takes messages.
+type memoryBroker struct {
+	*memoryLog
+	pull.Reader
+	positions
+}
+
+type positions = pull.Positions // a field of that name would hide the method
+
 func testConfig() Config {
 	cfg := DefaultConfig()
 	cfg.Listen = "127.0.0.1:0"
@@ -124,7 +134,7 @@ func serve(t testing.TB, cfg Config) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	var ended error
-	go func() { defer close(over); ended = b.Run(ctx, s.log) }()
+	go func() { defer close(over); ended = b.Run(ctx, memoryBroker{memoryLog: s.log}) }()
 	s.stop = func() error {
 		cancel()
 		<-over

@@ -28,6 +28,9 @@ type Config struct {
 	Full func(error) bool
 	// Crowded tells that devices may cause no more topics. Nil: they always may.
 	Crowded func(error) bool
+	// Unknown tells that the broker has no such partition, OutOfRange that an offset is
+	// outside its log. Nil: no error does.
+	Unknown, OutOfRange func(error) bool
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
