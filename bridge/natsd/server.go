@@ -107,8 +107,11 @@ func (s *Server) options() *server.Options {
 		MaxPayload:      s.cfg.MaxPayload,
 		MaxConn:         s.cfg.MaxConnections + ownConnections,
 		MaxPending:      s.cfg.MaxPendingBytes,
-		MaxControlLine:  maxControlLine,
-		LeafNode:        s.leafOptions(),
+		// What there is no room for is let go, in place of stalling whoever publishes it:
+		// see docs/decisions/crowds.md.
+		NoFastProducerStall: true,
+		MaxControlLine:      maxControlLine,
+		LeafNode:            s.leafOptions(),
 	}
 }
 
@@ -141,24 +144,20 @@ func (s *Server) dialLeaf() (net.Conn, error) {
 	return net.DialTimeout("tcp", net.JoinHostPort(s.opts.LeafNode.Host, strconv.Itoa(s.opts.LeafNode.Port)), handshakeTimeout)
 }
 
-// Pending is how many bytes the server keeps for a client that has not read them.
-// What is being written counts until all of that is read.
-func (s *Server) Pending(client uint64) int64 {
-	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client})
+// Delivered is how many messages the server had for a client, while it remembers it.
+func (s *Server) Delivered(client uint64) (Delivered, bool) {
+	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client, State: server.ConnAll, Subscriptions: true, SubscriptionsDetail: true})
 	if err != nil || len(conns.Conns) == 0 {
-		return 0
+		return Delivered{}, false
 	}
-	return int64(conns.Conns[0].Pending)
-}
-
-// Sent is how many messages the server had for a client whose connection has
-// ended, while it remembers that.
-func (s *Server) Sent(client uint64) (messages int64, ok bool) {
-	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client, State: server.ConnClosed})
-	if err != nil || len(conns.Conns) == 0 {
-		return 0, false
+	conn := conns.Conns[0]
+	d := Delivered{Messages: conn.OutMsgs, BySubscription: map[int]int64{}, Ended: conn.Stop != nil}
+	for _, sub := range conn.SubsDetail {
+		if sid, err := strconv.Atoi(sub.Sid); err == nil { // all of ours are numbers
+			d.BySubscription[sid] = sub.Msgs
+		}
 	}
-	return conns.Conns[0].OutMsgs, true
+	return d, true
 }
 
 // Accept opens the server to devices. Between letting go of the port and taking
