@@ -445,6 +445,56 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// At the end devices are told to go elsewhere while they are still connected; what
+// they ask for then is refused at once, what they asked for before is answered once it
+// is stored, and only then are they cut off.
+func TestLameDuck(t *testing.T) {
+	s := serve(t, testConfig())
+	told, cut := make(chan struct{}, 1), make(chan struct{})
+	nc := s.connect(t, nats.NoReconnect(),
+		nats.LameDuckModeHandler(func(*nats.Conn) { told <- struct{}{} }),
+		nats.ClosedHandler(func(*nats.Conn) { close(cut) }))
+	s.log.hold()
+	inbox := nc.NewRespInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.PublishRequest("telemetry.d1.temp", inbox, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-s.log.arrived
+	ended := make(chan error, 1)
+	go func() { ended <- s.stop() }()
+	select {
+	case <-told:
+	case <-time.After(patience):
+		t.Fatal("the device was not told that the server ends")
+	}
+	for { // a moment later nobody listens
+		_, err := nc.Request("telemetry.d1.temp", nil, patience/10)
+		if errors.Is(err, nats.ErrNoResponders) {
+			break
+		}
+		if err != nil && !errors.Is(err, nats.ErrTimeout) { // taken before that, and held by the log
+			t.Fatalf("a request after the end began: %v", err)
+		}
+	}
+	select {
+	case <-cut:
+		t.Fatal("the device was cut off before its answer")
+	default:
+	}
+	s.log.release()
+	if _, err := answers.NextMsg(patience); err != nil {
+		t.Errorf("what was asked for before: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	<-cut
+}
+
 // A publisher that does not care, and a log that is stuck: memory is bounded, the
 // connection of the bridge is not thrown out, and every message is accounted for.
 func TestStuckLog(t *testing.T) {

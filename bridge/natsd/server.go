@@ -5,7 +5,7 @@
 // records; a Handler takes the messages.
 //
 // A Server's methods are called in their order by one goroutine: Listen, Start,
-// Accept, Shutdown. Listen starts nothing. Conn's and Leaf's may be called from any.
+// Accept, LameDuck, Shutdown. Listen starts nothing. Conn's and Leaf's may be called from any.
 // Sizes are in bytes.
 package natsd
 
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -170,6 +171,20 @@ func (s *Server) Accept() error {
 		return errors.Join(fmt.Errorf("embedded nats-server: cannot listen on %s", s.addr), s.says.failure())
 	}
 	return nil
+}
+
+// LameDuck tells every client that the server is about to end, so that it may go
+// elsewhere; those that cannot be told go on. Nobody's connection is closed:
+// nats-server's own lame-duck shutdown would close the bridge's too, and with it the way
+// for what is yet to be answered.
+func (s *Server) LameDuck() {
+	conns, err := s.nats.Connz(&server.ConnzOptions{Limit: math.MaxInt32})
+	if err != nil {
+		return // it has ended already
+	}
+	for _, conn := range conns.Conns {
+		_ = s.nats.LDMClientByID(conn.Cid) // fails for one that is gone, or is too old to know
+	}
 }
 
 // Shutdown closes every connection, once what was published to it is written,
