@@ -30,14 +30,6 @@ type ServerConfig struct {
 	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
 }
 
-// maxControlLine bounds a line of the protocol in bytes: a subject and a reply with
-// their numbers. It is nats-server's own default, which devices know.
-const maxControlLine = server.MAX_CONTROL_LINE_SIZE
-
-// ownConnections are the bridge's own, beside the devices': for messages and for the
-// JetStream API.
-const ownConnections = 2
-
 // Server is the embedded nats-server.
 type Server struct {
 	cfg  ServerConfig
@@ -98,22 +90,17 @@ func (s *Server) Start() error {
 }
 
 func (s *Server) options() *server.Options {
-	return &server.Options{
+	opts := &server.Options{
 		ServerName:      "headwater",
 		Host:            s.addr.IP.String(),
 		Port:            s.addr.Port,
 		DontListen:      true, // Accept does, later
 		NoSigs:          true,
 		NoSystemAccount: true,
-		MaxPayload:      s.cfg.MaxPayload,
-		MaxConn:         s.cfg.MaxConnections + ownConnections,
-		MaxPending:      s.cfg.MaxPendingBytes,
-		// What there is no room for is let go, in place of stalling whoever publishes it:
-		// see docs/decisions/crowds.md.
-		NoFastProducerStall: true,
-		MaxControlLine:      maxControlLine,
-		LeafNode:            s.leafOptions(),
+		LeafNode:        s.leafOptions(),
 	}
+	s.cfg.limit(opts)
+	return opts
 }
 
 // leafOptions open a port for the bridge's own Leaf: nothing in this process can speak
