@@ -188,7 +188,10 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out.Rules = cfg.Bridge.Rules
 	out.MaxPayload = int32(cfg.NATS.MaxPayload)
 	out.MaxConnections = cfg.NATS.MaxConnections
-	out.MaxPendingBytes = max(out.MaxPendingBytes, 2*cfg.NATS.MaxPayload)
+	out.MaxPendingBytes = cfg.NATS.MaxPending
+	if out.MaxPendingBytes == config.PendingAuto {
+		out.MaxPendingBytes = max(memory.pending, bridge.PendingPayloads*cfg.NATS.MaxPayload)
+	}
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
 	out.BufferBytes = cfg.Bridge.Buffer
 	if out.BufferBytes == config.BufferAuto {

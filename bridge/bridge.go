@@ -75,10 +75,10 @@ func (b *Bridge) Ready() error {
 // Close lets go of the port when Run is not going to be called.
 func (b *Bridge) Close() { b.server.Shutdown() }
 
-// Run serves devices until ctx is done or a part fails. At the end it first stops
-// listening to the rules' subjects and the API's, so that who asks learns at once
-// that nobody listens; then what was taken is stored and answered; only then are the
-// devices' connections closed.
+// Run serves devices until ctx is done or a part fails. At the end it first tells
+// devices to go elsewhere and stops listening to the rules' subjects and the API's, so
+// that who asks nevertheless learns at once that nobody listens; then what was taken is
+// stored and answered; only then are the devices' connections closed.
 func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer b.server.Shutdown()
 	if err := b.server.Start(); err != nil {
@@ -89,9 +89,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 		Dial:       b.server.Dial,
 		Subjects:   b.cfg.subjects(),
 		MaxPayload: int(b.cfg.MaxPayload),
-		MaxPending: b.cfg.MaxPendingBytes,
-		Pending:    b.server.Pending,
-		Sent:       b.server.Sent,
+		Delivered:  b.server.Delivered,
 		Handler:    link,
 		Log:        b.log,
 		Registerer: b.reg,
@@ -121,6 +119,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 
 	err := b.serve(ctx, conn, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
 	b.conn.Store(nil)
+	b.server.LameDuck()
 	b.unsubscribe(conn, api.conn)
 	stopGathering()
 	err = errors.Join(err, gathering.Wait())

@@ -53,7 +53,6 @@ type Message struct {
 	Reply   []byte // where to answer; empty asks for no answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
-	Late    bool // the reader falls behind: it must not be held up by this one
 }
 
 // Config bounds the gathering. A field that is 0 has its default.
@@ -177,10 +176,6 @@ func (in *Ingest) bufferedBytes() float64 {
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m.Late {
-		in.takeLate(m)
-		return
-	}
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
 	if in.scratch.route.Rule != m.Rule {
@@ -193,20 +188,6 @@ func (in *Ingest) Take(m *Message) {
 	if why != taken {
 		in.turnAway(m.Rule, m.Reply, why, err)
 	}
-}
-
-// takeLate lets a message go at the least cost.
-func (in *Ingest) takeLate(m *Message) {
-	err := in.table.Route(m.Subject, &in.scratch.route)
-	if in.scratch.route.Rule != m.Rule {
-		return
-	}
-	in.metrics.took(m)
-	why := behind
-	if err != nil {
-		why = unroutable
-	}
-	in.turnAway(m.Rule, m.Reply, why, err)
 }
 
 // admit puts a prepared message where it belongs, if there is room.
