@@ -129,7 +129,7 @@ func TestWindowMemory(t *testing.T) {
 			w.Add(w.ID(1, fmt.Append(nil, i)), int64(i), now)
 		}
 		took := len(w.heads)*4 + len(w.chunks)*chunkLen*32
-		if limit := (most+2*chunkLen)*EntryBytes; took > limit {
+		if limit := (most + 2*chunkLen) * EntryBytes; took > limit {
 			t.Errorf("%d entries take %d bytes, want at most %d", most, took, limit)
 		}
 	}
