@@ -31,6 +31,18 @@ func (l *nullLog) Append(_ string, _ int32, b record.Batch, done func(int64, err
 	}
 }
 
+func (l *nullLog) Offsets(string, int32) (int64, int64, int64, error) {
+	return 0, l.stored.Load(), 0, nil
+}
+
+func (l *nullLog) ReadRecords(_ string, _ int32, _ int64, _ int, _ func(int64, int64, record.Record) bool) (int64, error) {
+	return l.stored.Load(), nil
+}
+
+func (l *nullLog) AppendAt(topic string, partition int32, b record.Batch, _ int64, done func(int64, error)) {
+	l.Append(topic, partition, b, done)
+}
+
 // BenchmarkConnToLog is what the bridge itself costs: from the bytes that the
 // embedded server sends it, over a pipe as in the appliance, to batches for the
 // log and, for acked messages, answers.

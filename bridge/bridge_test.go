@@ -57,6 +57,48 @@ func (l *memoryLog) Append(_ string, _ int32, b record.Batch, done func(int64, e
 	}
 }
 
+// AppendAt is Append for a batch that belongs at baseOffset.
+func (l *memoryLog) AppendAt(topic string, partition int32, b record.Batch, baseOffset int64, done func(int64, error)) {
+	l.mu.Lock()
+	next := l.next
+	l.mu.Unlock()
+	if next != baseOffset {
+		done(0, mismatch(next))
+		return
+	}
+	l.Append(topic, partition, b, done)
+}
+
+// mismatch is the error of AppendAt: where the log ends.
+type mismatch int64
+
+func (m mismatch) Error() string { return fmt.Sprintf("the next offset is %d", int64(m)) }
+
+func (l *memoryLog) Offsets(string, int32) (logStartOffset, highWatermark, sizeBytes int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 0, l.next, 0, nil
+}
+
+func (l *memoryLog) ReadRecords(_ string, _ int32, from int64, _ int, yield func(offset, timestamp int64, r record.Record) bool) (int64, error) {
+	l.mu.Lock()
+	batches := slices.Clone(l.batches)
+	l.mu.Unlock()
+	next := from
+	for _, b := range batches {
+		if err := record.Records(b.Payload(), b.Count(), func(r record.Record) bool {
+			if offset := b.BaseOffset() + int64(r.OffsetDelta); offset >= from {
+				next = offset + 1
+				return yield(offset, b.BaseTimestamp()+r.TimestampDelta, r)
+			}
+			return true
+		}); err != nil {
+			return from, err
+		}
+	}
+	return next, nil
+}
+
 func (l *memoryLog) hold() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,15 +145,22 @@ func (l *memoryLog) await(n int) {
 // memoryBroker is a Broker that only takes messages.
 type memoryBroker struct {
 	*memoryLog
-	pull.Reader
+	unread
 	positions
 }
+
+type unread struct{ pull.Reader } // a level down, so that memoryLog's methods come first
 
 type positions = pull.Positions // a field of that name would hide the method
 
 func testConfig() Config {
 	cfg := DefaultConfig()
 	cfg.Listen = "127.0.0.1:0"
+	cfg.NextOffset = func(err error) (int64, bool) {
+		var m mismatch
+		ok := errors.As(err, &m)
+		return int64(m), ok
+	}
 	return cfg
 }
 
