@@ -135,6 +135,18 @@ func TestWindowMemory(t *testing.T) {
 	}
 }
 
+// What has grown old gives its memory back.
+func TestWindowGivesBack(t *testing.T) {
+	w := New(100*chunkLen, time.Minute)
+	now := w.started
+	for i := range 10 * chunkLen {
+		w.Add(w.ID(1, fmt.Append(nil, i)), int64(i), now)
+	}
+	if _, ok := w.Find(w.ID(1, []byte("1")), now.Add(time.Minute)); ok || w.Len() != 0 || len(w.chunks) > 1 {
+		t.Errorf("%d entries and %d chunks after their time, want none", w.Len(), len(w.chunks))
+	}
+}
+
 func BenchmarkWindow(b *testing.B) {
 	w := New(100_000, time.Hour)
 	now := time.Now()
