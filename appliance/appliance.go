@@ -197,7 +197,11 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge
 	}
-	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
+	out.DedupWindow, out.DedupBytes = cfg.Bridge.DedupWindow, cfg.Bridge.DedupMemory
+	if out.DedupBytes == config.DedupAuto {
+		out.DedupBytes = memory.dedup
+	}
+	out.Permanent, out.Full, out.Crowded, out.NextOffset = permanent, full, crowded, nextOffset
 	out.Unknown, out.OutOfRange = unknown, outOfRange
 	return out
 }
@@ -211,6 +215,16 @@ func permanent(err error) bool {
 // crowded tells that devices may cause no more topics.
 func crowded(err error) bool {
 	return errors.Is(err, cluster.ErrTooManyDeviceTopics) || errors.Is(err, cluster.ErrTooManyPartitions)
+}
+
+// nextOffset tells where a partition ends at which a batch was not appended, since it
+// belongs elsewhere.
+func nextOffset(err error) (offset int64, ok bool) {
+	var mismatch *commitlog.OffsetMismatch
+	if !errors.As(err, &mismatch) {
+		return 0, false
+	}
+	return mismatch.Next, true
 }
 
 // full tells that the broker has no room.

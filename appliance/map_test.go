@@ -54,7 +54,8 @@ var houseMap = []room{
 
 	// the bridge, from the bottom; of the broker it knows three pure rooms
 	{"bridge/subject", "broker/topic", ""},
-	{"bridge/ingest", "bridge/subject broker/record broker/codec broker/topic", prometheus},
+	{"bridge/dedup", "broker/record", ""},
+	{"bridge/ingest", "bridge/dedup bridge/subject broker/record broker/codec broker/topic", prometheus},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
 	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
 	{"bridge/mqtt", "bridge/subject bridge/ingest", "github.com/mochi-mqtt/server/v2 " + prometheus},

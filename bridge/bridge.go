@@ -94,7 +94,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 		Log:        b.log,
 		Registerer: b.reg,
 	})
-	link.Ingest = ingest.New(b.cfg.ingest(), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
+	link.Ingest = ingest.New(b.cfg.ingest(broker), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
 	api := b.newAPI(broker)
 
 	// Each part ends when its own context does: their order is stopInOrder's.

@@ -19,11 +19,16 @@ type Config struct {
 	MaxPendingBytes int64          // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
 	BufferBytes     int64          // of messages between the devices and the log
 	MaxBatchBytes   int            // the largest record batch that the broker takes
+	DedupWindow     time.Duration  // for how long a message id is remembered; 0 for not at all
+	DedupBytes      int64          // for message ids
 	StopTimeout     time.Duration  // for what was taken to become durable at the end
 
 	// Permanent tells an error of the broker that the same message would meet
 	// again, however often it is sent. Nil: none is.
 	Permanent func(error) bool
+	// NextOffset tells an error of the broker's AppendAt that says that the partition
+	// ends elsewhere, and where. Nil: none does.
+	NextOffset func(error) (offset int64, ok bool)
 	// Full tells that the broker has no room for a message. Nil: it always has.
 	Full func(error) bool
 	// Crowded tells that devices may cause no more topics. Nil: they always may.
@@ -42,7 +47,9 @@ func DefaultConfig() Config {
 		MaxConnections:  1024,
 		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
-		MaxBatchBytes:   1<<20 + 12, // Kafka's max.message.bytes
+		MaxBatchBytes:   1<<20 + 12,      // Kafka's max.message.bytes
+		DedupWindow:     2 * time.Minute, // JetStream's
+		DedupBytes:      4 << 20,
 		StopTimeout:     10 * time.Second,
 	}
 }
@@ -53,6 +60,7 @@ const PendingPayloads = 8
 
 const (
 	leastPayload = 1 << 10
+	leastDedup   = 64 << 10
 	mostPayload  = 64 << 20 // nats-server's own bound
 )
 
@@ -70,6 +78,8 @@ func (c Config) Validate() error {
 	check(c.MaxPendingBytes >= PendingPayloads*int64(c.MaxPayload), "max pending: %d bytes, want %d times the max payload or more", c.MaxPendingBytes, PendingPayloads)
 	check(c.MaxBatchBytes >= leastPayload, "max batch: %d bytes, want 1 KiB or more", c.MaxBatchBytes)
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
+	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
+	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -87,11 +97,15 @@ func (c Config) server() natsd.ServerConfig {
 	}
 }
 
-func (c Config) ingest() ingest.Config {
+func (c Config) ingest(store ingest.Store) ingest.Config {
 	return ingest.Config{
 		BufferBytes:   c.BufferBytes,
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
+		DedupWindow:   c.DedupWindow,
+		DedupBytes:    c.DedupBytes,
+		Store:         store,
+		NextOffset:    c.NextOffset,
 		Permanent:     c.Permanent,
 		Full:          c.Full,
 		Crowded:       c.Crowded,

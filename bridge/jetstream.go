@@ -11,6 +11,7 @@ import (
 // records that are there, and consumers' positions.
 type Broker interface {
 	ingest.Appender
+	ingest.Store
 	pull.Reader
 	pull.Positions
 }

@@ -131,7 +131,13 @@ type Bridge struct {
 	Rules     []subject.Rule // bridge.rules; the first whose subject matches wins
 	MaxTopics int            // bridge.maxTopics, that rules make of subjects
 	Buffer    int64          // bridge.buffer, bytes; BufferAuto
+
+	DedupWindow time.Duration // bridge.dedupWindow; 0 remembers no message ids
+	DedupMemory int64         // bridge.dedupMemory, bytes; DedupAuto
 }
+
+// DedupAuto derives the room for message ids from the memory limit.
+const DedupAuto int64 = -1
 
 // BufferAuto derives the bridge's buffer from the memory limit.
 const BufferAuto int64 = -1
@@ -188,6 +194,9 @@ func Default() Config {
 			Rules:     subject.DefaultRules(),
 			MaxTopics: 256,
 			Buffer:    BufferAuto,
+
+			DedupWindow: 2 * time.Minute,
+			DedupMemory: DedupAuto,
 		},
 	}
 }

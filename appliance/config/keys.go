@@ -129,6 +129,10 @@ var keys = []key{
 		"topics that devices may cause, by rules that make a topic's name of the subject"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
+	entry("bridge.dedupWindow", duration(0, day), func(c *Config) *time.Duration { return &c.Bridge.DedupWindow },
+		"for how long the id of a message is remembered, so that it is not stored again; 0 for not at all"),
+	entry("bridge.dedupMemory", size(64<<10, 1<<30, word[int64]{"auto", DedupAuto}), func(c *Config) *int64 { return &c.Bridge.DedupMemory },
+		"for message ids, 40 bytes each; auto: a share of memory.limit"),
 }
 
 // maxSession is longer than any client waits.

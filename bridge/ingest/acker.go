@@ -26,6 +26,11 @@ type refusal struct {
 	reply  []byte
 	why    reason
 	detail string
+
+	// Of the message that reply's is a duplicate of, while why is taken.
+	stream    string
+	partition int32
+	offset    int64
 }
 
 const (
@@ -74,14 +79,24 @@ func (a *acker) refuse(reply []byte, why reason, err error) {
 		detail = err.Error()
 		detail = detail[:min(len(detail), maxDetailLen)]
 	}
+	a.queue(refusal{reply: reply, why: why, detail: detail})
+}
+
+// repeat queues the answer of a message that is stored, for one with the same id.
+func (a *acker) repeat(reply []byte, stream string, partition int32, offset int64) {
+	a.queue(refusal{reply: reply, stream: stream, partition: partition, offset: offset})
+}
+
+func (a *acker) queue(r refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refusalBytes >= maxRefusalBytes {
 		a.in.metrics.unanswered.Inc()
 		return
 	}
-	a.refusalBytes += refusalCost(len(reply), len(detail))
-	a.refusals = append(a.refusals, refusal{append([]byte(nil), reply...), why, detail})
+	a.refusalBytes += refusalCost(len(r.reply), len(r.detail))
+	r.reply = append([]byte(nil), r.reply...)
+	a.refusals = append(a.refusals, r)
 	a.poke()
 }
 
@@ -136,7 +151,11 @@ func (a *acker) settle(done []*batch) {
 		g := b.gather
 		delete(in.live, b)
 		g.inFlight--
+		in.settleIDs(b)
 		in.sealIfAwaited(g)
+		if _, elsewhere := in.cfg.NextOffset(b.err); elsewhere {
+			continue // the one message is to blame
+		}
 		if failing := b.err != nil && !errors.Is(b.err, ErrUnconfirmed); failing != g.failing {
 			g.failing = failing
 			if failing {
@@ -175,15 +194,15 @@ func (a *acker) confirm(done []*batch) {
 func (a *acker) succeed(b *batch) {
 	start := int32(0)
 	for _, k := range b.acks {
-		a.answer = appendPubAck(a.answer[:0], b.gather.stream, b.baseOffset+int64(k.delta), b.gather.partition)
+		a.answer = appendPubAck(a.answer[:0], b.gather.stream, b.baseOffset+int64(k.delta), b.gather.partition, k.duplicate)
 		a.publish(b.replies[start:k.replyEnd], a.answer)
 		start = k.replyEnd
 	}
 }
 
 func (a *acker) fail(b *batch) {
-	why := a.in.cfg.reasonOf(b.err)
-	a.answer = appendError(a.answer[:0], b.gather.stream, why, b.err.Error())
+	why, detail := a.in.cfg.reasonOf(b)
+	a.answer = appendError(a.answer[:0], b.gather.stream, why, detail)
 	start := int32(0)
 	for _, k := range b.acks {
 		a.in.metrics.refused[k.rule][why].Inc()
@@ -197,7 +216,11 @@ func (a *acker) fail(b *batch) {
 
 func (a *acker) refuseAll(refusals []refusal) {
 	for _, r := range refusals {
-		a.answer = appendError(a.answer[:0], "", r.why, r.detail)
+		if r.why == taken {
+			a.answer = appendPubAck(a.answer[:0], r.stream, r.offset, r.partition, true)
+		} else {
+			a.answer = appendError(a.answer[:0], "", r.why, r.detail)
+		}
 		a.publish(r.reply, a.answer)
 	}
 }

@@ -33,6 +33,10 @@ type batch struct {
 	acks    []ack
 	replies []byte // the acks' reply subjects, one after the other
 	core    []run  // the best-effort messages, in case that they are lost
+	ids     []claimed
+
+	at   int64 // the offset where it belongs; anyOffset for any
+	byID bool  // its message was to follow one with an id
 
 	done       func(baseOffset int64, err error) // for the Appender; made once
 	baseOffset int64                             // set by done
@@ -46,6 +50,8 @@ type ack struct {
 	delta    int32 // of its offset from the base offset
 	replyEnd int32 // where its reply subject ends in replies; it starts where the one before ends
 	rule     int32
+
+	duplicate bool // of the message that has the offset
 }
 
 // run is messages of one rule, next to each other.
@@ -65,8 +71,7 @@ func (b *batch) add(m *Message, received time.Time, key []byte, headers []record
 	}
 	b.builder.Add(received.UnixMilli(), key, value, headers)
 	if len(m.Reply) > 0 {
-		b.replies = append(b.replies, m.Reply...)
-		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule)})
+		b.await(m.Reply, ack{delta: int32(b.count), rule: int32(m.Rule)})
 	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == int32(m.Rule) {
 		b.core[last].count++
 	} else {
@@ -78,6 +83,22 @@ func (b *batch) add(m *Message, received time.Time, key []byte, headers []record
 	return cost
 }
 
+// await has reply answered with what becomes of a's message.
+func (b *batch) await(reply []byte, a ack) {
+	b.replies = append(b.replies, reply...)
+	a.replyEnd = int32(len(b.replies))
+	b.acks = append(b.acks, a)
+}
+
+// chargeMore charges b for what it has got beside its messages.
+func (in *Ingest) chargeMore(b *batch, cost int64) {
+	b.bytes += cost
+	in.buffered += cost
+	if b.gather.batch == b {
+		in.lingering += cost
+	}
+}
+
 // maxKeptBytes bounds what a batch keeps of its replies' memory for the next use.
 const maxKeptBytes = 64 << 10
 
@@ -87,7 +108,7 @@ func (in *Ingest) reuse(b *batch) {
 	if cap(replies) > maxKeptBytes {
 		replies = nil
 	}
-	*b = batch{acks: b.acks[:0], replies: replies, core: b.core[:0], done: b.done}
+	*b = batch{acks: b.acks[:0], replies: replies, core: b.core[:0], ids: b.ids[:0], done: b.done}
 	in.batches.Put(b)
 }
 
@@ -102,6 +123,8 @@ type gather struct {
 	hurrying  bool   // stands in Ingest.hurry
 	failing   bool   // the last batch failed, and that was logged
 	lastBytes int    // the size of the last batch; the next is likely to be like it
+	guard     *guard // nil while no message asked for one
+	tailEnd   int64  // where the partition ended when its first message came
 
 	deadline time.Time     // when the open batch has to go
 	linger   time.Duration // of the message for which it has to
@@ -111,12 +134,14 @@ type gather struct {
 // awaited reports whether somebody waits for an answer out of the open batch.
 func (g *gather) awaited() bool { return g.batch != nil && len(g.batch.acks) > 0 }
 
-func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hurrying }
+func (g *gather) idle() bool {
+	return g.batch == nil && g.inFlight == 0 && !g.hurrying && g.guard.idle()
+}
 
 // openBatch opens a batch at g. A batch has one codec, whoever's messages join it.
 func (in *Ingest) openBatch(g *gather, codec record.Codec) {
 	b := in.batches.Get().(*batch)
-	b.gather, b.codec, b.bytes = g, codec, batchOverhead
+	b.gather, b.codec, b.bytes, b.at = g, codec, batchOverhead, anyOffset
 	if in.open.Len() < grownBatches {
 		b.builder.Grow(g.lastBytes)
 	}

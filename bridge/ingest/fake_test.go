@@ -30,6 +30,8 @@ type fakeLog struct {
 	fail     error            // call done with this
 	grown    int32            // partitions of every topic, if not 0
 	noTopic  error            // refuse every topic with this
+	unread   error            // fail reads and Offsets with this
+	gate     chan struct{}    // reads wait until it is closed; nil: they do not
 }
 
 type appended struct {
@@ -38,6 +40,7 @@ type appended struct {
 	batch     record.Batch
 	at        time.Time
 	done      func() // nil once called
+	base      int64  // anyOffset for a batch that failed
 }
 
 func (f *fakeLog) Partitions(ctx context.Context, topic string) (int32, error) {
@@ -69,7 +72,10 @@ func (f *fakeLog) Append(topic string, partition int32, b record.Batch, done fun
 		f.ends[topic] += int64(b.Count())
 	}
 	b.Stamp(base, 0)
-	a := appended{topic, partition, b, time.Now(), func() { done(base, err) }}
+	a := appended{topic: topic, partition: partition, batch: b, at: time.Now(), done: func() { done(base, err) }, base: base}
+	if err != nil {
+		a.base = anyOffset
+	}
 	if !f.heldBack {
 		a.done()
 		a.done = nil
@@ -200,7 +206,10 @@ type rig struct {
 	devices *fakeDevices
 	reg     *prometheus.Registry
 	start   time.Time
-	end     func() error // ends Run and returns what it returned
+	rules   []subject.Rule
+	cfg     Config
+	ctx     context.Context // Run's
+	end     func() error    // ends Run and returns what it returned
 }
 
 var testRules = []subject.Rule{
@@ -218,31 +227,42 @@ func inBubble(t *testing.T, cfg Config, test func(r *rig)) {
 func inBubbleBy(t *testing.T, rules []subject.Rule, cfg Config, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		table, err := subject.Compile(rules)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, rule := range rules {
-			names = append(names, rule.Subject)
-		}
-		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, reg: prometheus.NewRegistry(), start: time.Now()}
-		r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.Run(ctx) }()
-		r.end = func() error {
-			cancel()
-			return <-ended
-		}
-		synctest.Wait()
+		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, start: time.Now(), rules: rules, cfg: cfg}
+		r.run()
 		test(r)
-		if ctx.Err() == nil {
+		if r.ctx.Err() == nil {
 			if err := r.end(); err != nil {
 				t.Errorf("Run: %v", err)
 			}
 		}
 	})
+}
+
+// run makes the Ingest and runs it, with what the log and the devices have already.
+func (r *rig) run() {
+	r.t.Helper()
+	table, err := subject.Compile(r.rules)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, rule := range r.rules {
+		names = append(names, rule.Subject)
+	}
+	cfg := r.cfg
+	cfg.Store, cfg.NextOffset = r.log, endOf
+	r.reg = prometheus.NewRegistry()
+	r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ended := make(chan error, 1)
+	in := r.Ingest
+	go func() { ended <- in.Run(ctx) }()
+	r.ctx = ctx
+	r.end = func() error {
+		cancel()
+		return <-ended
+	}
+	synctest.Wait()
 }
 
 // warm makes the topic telemetry known with one stored message, and forgets that

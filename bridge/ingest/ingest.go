@@ -6,10 +6,14 @@
 // that it has to let go. It knows nothing of connections (a Publisher carries the
 // answers) nor of logs (an Appender takes the batches).
 //
+// The ids of messages that are stored are in their records, in the log: what is
+// remembered of them here is read from there after a start.
+//
 // Take and Idle are the reader's to call, from one goroutine; neither waits for
-// the disk, the network or a timer. Run owns three goroutines: the sender, which
+// the disk, the network or a timer. Run owns four goroutines: the sender, which
 // alone calls Append and so keeps each partition's order; the resolver, which
-// alone asks for topics; and the acker, which answers. Sizes are in bytes,
+// alone asks for topics; the filler, which alone reads ids from logs; and the acker,
+// which answers. Sizes are in bytes,
 // timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
 // by a limit that stands beside it.
 package ingest
@@ -24,6 +28,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headwater/headwater/bridge/dedup"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
@@ -67,6 +72,18 @@ type Config struct {
 	TopicTimeout  time.Duration // for the broker to find or create a topic; 10 s
 	StopTimeout   time.Duration // for what was taken to become durable once Run ends; 10 s
 
+	DedupWindow time.Duration // for how long a message id is remembered; 0 for not at all
+	DedupBytes  int64         // for the ids of all partitions; 1 MiB
+
+	// Store checks what messages ask before they are stored. Nil: nothing can be, and
+	// there is no DedupWindow. Its Offsets must not wait for the disk: it is asked
+	// while messages are taken.
+	Store Store
+
+	// NextOffset tells an error of Store's AppendAt that says that the partition ends
+	// elsewhere, and where. Nil: none does.
+	NextOffset func(error) (offset int64, ok bool)
+
 	// Permanent tells an error of the Appender that the same message would meet
 	// again, however often it is sent, from one that may pass. Nil: none is.
 	Permanent func(error) bool
@@ -90,6 +107,13 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxPartitions, 8192)
 	def(&c.TopicTimeout, 10*time.Second)
 	def(&c.StopTimeout, 10*time.Second)
+	def(&c.DedupBytes, 1<<20)
+	if c.Store == nil {
+		c.DedupWindow = 0
+	}
+	if c.NextOffset == nil {
+		c.NextOffset = func(error) (int64, bool) { return 0, false }
+	}
 	if c.Permanent == nil {
 		c.Permanent = func(error) bool { return false }
 	}
@@ -126,6 +150,8 @@ type Ingest struct {
 
 	wakeSender   chan struct{} // holds a token when ready, the first open batch or stopping changed
 	wakeResolver chan struct{} // holds a token when unresolved has grown
+	wakeFiller   chan struct{} // holds a token when unfilled has grown
+	tailBounds   dedup.Bounds
 
 	mu         sync.Mutex // guards all below; never held across a call of Appender or Publisher
 	stopping   bool
@@ -133,6 +159,8 @@ type Ingest struct {
 	topics     map[string]*topicState
 	gathers    int // of all topics
 	unresolved []*topicState
+	unfilled   []*gather // whose ids are to be read
+	ids        ids
 	crowded    bool                // topics were refused for their number, and that was logged
 	hurry      []*gather           // have messages that wait for an answer, since the last Idle
 	open       openHeap            // open batches, the one that has to go first in front
@@ -152,12 +180,15 @@ func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender
 		log:          log,
 		wakeSender:   make(chan struct{}, 1),
 		wakeResolver: make(chan struct{}, 1),
+		wakeFiller:   make(chan struct{}, 1),
 		topics:       map[string]*topicState{},
 		live:         map[*batch]struct{}{},
 	}
 	in.rules = settingsOf(table, len(ruleNames), in.cfg)
 	in.compress = newCompressor(in.rules, reg)
-	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes)
+	in.tailBounds = tailBounds(in.cfg)
+	in.ids = ids{window: dedup.New(int(in.cfg.DedupBytes/dedup.EntryBytes), in.cfg.DedupWindow), claims: map[dedup.ID]claim{}}
+	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes, in.remembered)
 	in.acker = newAcker(in, answers)
 	in.batches.New = func() any { return in.newBatch() }
 	return in
@@ -167,6 +198,14 @@ func (in *Ingest) bufferedBytes() float64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return float64(in.buffered)
+}
+
+// remembered is how many message ids are remembered, and how many were forgotten
+// before their time.
+func (in *Ingest) remembered() (now int, evicted int64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.ids.window.Len(), in.ids.window.Evicted()
 }
 
 // Take takes a message, or lets it go: a best-effort one is counted as dropped,
@@ -195,7 +234,7 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	if in.stopping {
 		return stopped, nil
 	}
-	if in.buffered+charge(m, size)+batchOverhead > in.cfg.BufferBytes {
+	if in.buffered+charge(m, size)+batchOverhead+in.scratch.wants.cost() > in.cfg.BufferBytes {
 		return bufferFull, nil
 	}
 	t, why := in.topic(in.scratch.route.Topic, now)
@@ -208,20 +247,26 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 		in.await(t, m, now, size)
 		return taken, nil
 	}
-	return in.place(t, m, now, size), nil
+	return in.place(t, m, now, size)
 }
 
 // place adds a prepared message to its partition's batch.
-func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) reason {
+func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) (reason, error) {
 	index, ok := in.scratch.route.Partition(t.partitions)
 	if !ok {
-		return noPartition
+		return noPartition, nil
 	}
 	g := in.gather(t, index)
 	if g == nil {
-		return noRoom
+		return noRoom, nil
 	}
-	if g.batch != nil && g.batch.builder.Len()+size > in.cfg.BatchBytes {
+	wants := &in.scratch.wants
+	if wants.any() {
+		if place, why, err := in.screen(g, m, received, size); !place {
+			return why, err
+		}
+	}
+	if g.batch != nil && (g.batch.builder.Len()+size > in.cfg.BatchBytes || wants.offset != anyOffset) {
 		in.seal(g)
 	}
 	rule := &in.rules[in.scratch.route.Rule]
@@ -232,15 +277,26 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	in.buffered += cost
 	in.lingering += cost
 	in.lingerAtMost(g, received, rule.linger)
-	if len(m.Reply) > 0 && !g.hurrying {
-		g.hurrying = true
-		in.hurry = append(in.hurry, g)
+	in.claim(g.batch)
+	if len(m.Reply) > 0 {
+		in.hurryUp(g)
 	}
-	if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
+	if wants.offset != anyOffset { // alone, since it may be refused
+		g.batch.at, g.batch.byID = wants.offset, len(wants.lastID) > 0
+		in.seal(g)
+	} else if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
 		in.seal(g)
 	}
 	in.sealExcess()
-	return taken
+	return taken, nil
+}
+
+// hurryUp has g's batch go at the next Idle, if nothing is in flight.
+func (in *Ingest) hurryUp(g *gather) {
+	if !g.hurrying {
+		g.hurrying = true
+		in.hurry = append(in.hurry, g)
+	}
 }
 
 // Idle tells that all input that has arrived was taken. What waits for an answer
@@ -289,6 +345,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	defer stop()
 	all.Go(func() { in.send(work) })
 	all.Go(func() { in.resolve(work) })
+	all.Go(func() { in.fillAll(work) })
 	all.Go(func() { in.acker.run(work) })
 
 	<-ctx.Done()
@@ -321,6 +378,12 @@ func (in *Ingest) abandon() int {
 	for _, t := range in.topics {
 		messages += len(t.waiting)
 		in.refuseWaiting(t, unconfirmed, nil)
+		for _, g := range t.gathers {
+			if g.guard != nil {
+				messages += len(g.guard.waiting)
+				in.refuseUnfilled(g.guard, unconfirmed, nil)
+			}
+		}
 	}
 	in.ready = nil
 	for b := range in.live {

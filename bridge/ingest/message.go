@@ -24,6 +24,9 @@ type scratch struct {
 	route   subject.Route
 	headers []record.Header
 	time    []byte
+	wants   wants
+
+	replaying *gather // whose waiting messages are placed; nil for none
 }
 
 // prepare works out m's route, headers and size. scratch holds the first two
@@ -48,6 +51,9 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	}
 	s.headers, why, err = appendHeaders(s.headers, m.Headers, &s.route)
 	if why != taken {
+		return 0, why, err
+	}
+	if why, err := s.wants.read(s.headers); why != taken {
 		return 0, why, err
 	}
 	size = recordBound(s.route.Key, m.Payload, s.headers)

@@ -14,12 +14,14 @@ type metrics struct {
 	dropped  [][reasons]prometheus.Counter // by rule and reason
 	refused  [][reasons]prometheus.Counter // by rule and reason
 
+	duplicates []prometheus.Counter // by rule
+
 	unanswered   prometheus.Counter
 	batches      prometheus.Counter
 	batchRecords prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() float64) *metrics {
+func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() float64, remembered func() (now int, evicted int64)) *metrics {
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headwater_bridge_messages_total", Help: "Messages that a rule took from devices.",
 	}, []string{"rule", "kind"})
@@ -29,6 +31,9 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headwater_bridge_refused_total", Help: "Messages with an answer that were not stored, and whose publisher was told so.",
 	}, []string{"rule", "reason"})
+	duplicates := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headwater_bridge_duplicates_total", Help: "Messages that were not stored since one with the same id is, or was on its way.",
+	}, []string{"rule"})
 	m := &metrics{
 		unanswered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_bridge_unanswered_total", Help: "Answers that could not be sent.",
@@ -45,14 +50,21 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 		m.messages = append(m.messages, [2]prometheus.Counter{
 			core: messages.WithLabelValues(rule, "core"), acked: messages.WithLabelValues(rule, "acked"),
 		})
+		m.duplicates = append(m.duplicates, duplicates.WithLabelValues(rule))
 		m.dropped = append(m.dropped, byReason(dropped, rule))
 		m.refused = append(m.refused, byReason(refused, rule))
 	}
 	if reg != nil {
-		reg.MustRegister(messages, dropped, refused, m.unanswered, m.batches, m.batchRecords,
+		reg.MustRegister(messages, dropped, refused, duplicates, m.unanswered, m.batches, m.batchRecords,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "headwater_bridge_buffered_bytes", Help: "Bytes of messages that are gathered or on their way to the log.",
-			}, buffered))
+			}, buffered),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "headwater_bridge_dedup_ids", Help: "Message ids that are remembered.",
+			}, func() float64 { now, _ := remembered(); return float64(now) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "headwater_bridge_dedup_evicted_total", Help: "Message ids that were forgotten before bridge.dedupWindow was over, for want of room.",
+			}, func() float64 { _, evicted := remembered(); return float64(evicted) }))
 	}
 	return m
 }

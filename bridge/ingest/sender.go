@@ -3,6 +3,8 @@ package ingest
 import (
 	"context"
 	"time"
+
+	"github.com/headwater/headwater/broker/record"
 )
 
 // send compresses sealed batches and hands them to the Appender, in the order in
@@ -15,7 +17,7 @@ func (in *Ingest) send(ctx context.Context) {
 		if b != nil {
 			in.metrics.batches.Inc()
 			in.metrics.batchRecords.Observe(float64(b.count))
-			in.appender.Append(b.gather.topic.name, b.gather.partition, in.compress.compressed(b.builder.Batch(), b.codec), b.done)
+			in.append(b, in.compress.compressed(b.builder.Batch(), b.codec))
 			continue
 		}
 		linger.Reset(wait)
@@ -25,6 +27,15 @@ func (in *Ingest) send(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (in *Ingest) append(b *batch, records record.Batch) {
+	topic, partition := b.gather.topic.name, b.gather.partition
+	if b.at == anyOffset {
+		in.appender.Append(topic, partition, records, b.done)
+	} else {
+		in.cfg.Store.AppendAt(topic, partition, records, b.at, b.done)
 	}
 }
 

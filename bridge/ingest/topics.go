@@ -115,6 +115,11 @@ func (in *Ingest) gather(t *topicState, partition int32) *gather {
 		partition: partition,
 		stream:    strings.ReplaceAll(t.name, ".", "~") + "-" + strconv.Itoa(int(partition)),
 	}
+	if in.cfg.DedupWindow > 0 {
+		if _, end, _, err := in.cfg.Store.Offsets(t.name, partition); err == nil {
+			g.tailEnd = end
+		}
+	}
 	t.gathers[partition] = g
 	in.gathers++
 	return g
@@ -216,7 +221,7 @@ func (in *Ingest) placeWaiting(t *topicState) {
 		in.buffered -= w.cost
 		size, why, err := in.prepare(&w.message, w.received)
 		if why == taken {
-			why = in.place(t, &w.message, w.received, size)
+			why, err = in.place(t, &w.message, w.received, size)
 		}
 		if why != taken {
 			in.turnAway(w.message.Rule, w.message.Reply, why, err)
