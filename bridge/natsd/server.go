@@ -161,6 +161,11 @@ func (s *Server) Sent(client uint64) (messages int64, ok bool) {
 	return conns.Conns[0].OutMsgs, true
 }
 
+// Interest tells whether anybody listens on a subject, from Start on.
+func (s *Server) Interest(subject string) bool {
+	return s.nats.GlobalAccount().SubscriptionInterest(subject)
+}
+
 // Accept opens the server to devices. Between letting go of the port and taking
 // it again another process can be quicker; that is an error, like any other port
 // in use.
