@@ -196,6 +196,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	}
 	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
 	out.Unknown, out.OutOfRange = unknown, outOfRange
+	out.PositionsRetention, out.MaxPositionMetadata = cfg.Groups.OffsetsRetention, cfg.Groups.OffsetMetadataBytes
 	return out
 }
 

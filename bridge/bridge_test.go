@@ -107,6 +107,9 @@ type memoryBroker struct {
 	positions
 }
 
+// EachGroup says that nobody has a position.
+func (memoryBroker) EachGroup(func(group string) bool) error { return nil }
+
 type positions = pull.Positions // a field of that name would hide the method
 
 func testConfig() Config {
