@@ -203,6 +203,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	}
 	out.Permanent, out.Full, out.Crowded, out.NextOffset = permanent, full, crowded, nextOffset
 	out.Unknown, out.OutOfRange = unknown, outOfRange
+	out.PositionsRetention, out.MaxPositionMetadata = cfg.Groups.OffsetsRetention, cfg.Groups.OffsetMetadataBytes
 	return out
 }
 

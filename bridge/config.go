@@ -36,6 +36,12 @@ type Config struct {
 	// Unknown tells that the broker has no such partition, OutOfRange that an offset is
 	// outside its log. Nil: no error does.
 	Unknown, OutOfRange func(error) bool
+
+	// PositionsRetention is how long the broker keeps a consumer's position that is
+	// not committed again. 0: for a day or longer.
+	PositionsRetention time.Duration
+	// MaxPositionMetadata is how much text it keeps beside one, in bytes. 0: 4 KiB.
+	MaxPositionMetadata int
 }
 
 // DefaultConfig suits a gateway with some hundred devices.

@@ -148,6 +148,11 @@ func (s *Server) Delivered(client uint64) (Delivered, bool) {
 	return d, true
 }
 
+// Interest tells whether anybody listens on a subject, from Start on.
+func (s *Server) Interest(subject string) bool {
+	return s.nats.GlobalAccount().SubscriptionInterest(subject)
+}
+
 // Accept opens the server to devices. Between letting go of the port and taking
 // it again another process can be quicker; that is an error, like any other port
 // in use.
