@@ -56,6 +56,7 @@ var houseMap = []room{
 	{"bridge/subject", "broker/topic", ""},
 	{"bridge/access", "", "github.com/nats-io/nkeys golang.org/x/crypto/bcrypt"},
 	{"bridge/certs", "", prometheus},
+	{"bridge/certs/certstest", "", ""},
 	{"bridge/ingest", "bridge/subject broker/record broker/codec broker/topic", prometheus},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
 	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull bridge/access", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
