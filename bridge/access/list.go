@@ -40,6 +40,9 @@ func newList(users int) *List {
 	}
 }
 
+// Nobody is a List without users.
+func Nobody() *List { return newList(0) }
+
 // add returns what of u another user has already.
 func (l *List) add(u User, id *Identity) (taken []error) {
 	l.users++
