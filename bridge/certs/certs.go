@@ -142,7 +142,7 @@ func (s *Store) verify(state tls.ConnectionState) error {
 
 // FileError tells which of the files is not right.
 type FileError struct {
-	Field string // cert, key or clientCA
+	Field string // cert, key or clientCa
 	Err   error
 }
 
@@ -181,13 +181,13 @@ func (f Files) read() (*material, error) {
 	if f.ClientCA == "" {
 		return m, nil
 	}
-	authorities, err := readFile("clientCA", f.ClientCA)
+	authorities, err := readFile("clientCa", f.ClientCA)
 	if err != nil {
 		return nil, err
 	}
 	m.config.ClientCAs = x509.NewCertPool()
 	if !m.config.ClientCAs.AppendCertsFromPEM(authorities) {
-		return nil, &FileError{"clientCA", errors.New(f.ClientCA + " holds no certificate in PEM form")}
+		return nil, &FileError{"clientCa", errors.New(f.ClientCA + " holds no certificate in PEM form")}
 	}
 	m.config.ClientAuth = tls.VerifyClientCertIfGiven
 	if f.Verify {

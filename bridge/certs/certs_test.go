@@ -219,7 +219,7 @@ func TestFilesThatAreNotRight(t *testing.T) {
 		"noKey":      {Files{Cert: cert, Key: dir}, "key", dir + " cannot be read: is a directory"},
 		"otherKey":   {Files{Cert: cert, Key: certstest.Write(t, dir, "other.pem", other.Key)}, "cert", cert + " and " + dir + "/other.pem are not a certificate and its key: tls: private key does not match public key"},
 		"largeKey":   {Files{Cert: cert, Key: large}, "key", large + " cannot be read: it is larger than 1048576 bytes"},
-		"noClientCA": {Files{Cert: cert, Key: key, ClientCA: key}, "clientCA", key + " holds no certificate in PEM form"},
+		"noClientCA": {Files{Cert: cert, Key: key, ClientCA: key}, "clientCa", key + " holds no certificate in PEM form"},
 	} {
 		_, err := Load("nats", tc.files, slog.New(slog.DiscardHandler), nil)
 		var fileErr *FileError
