@@ -44,6 +44,9 @@ users:
 		if err := got.Print(&b); err != nil {
 			t.Fatal(err)
 		}
+		if !strings.Contains(b.String(), "\n  - name: press3\n") {
+			t.Errorf("%s: not printed for people to read:\n%s", name, b.String())
+		}
 		if again, err := Load(fileOf(t, b.String()), nil, nil); err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("%s: printed\n%s\nloaded %+v, %v", name, b.String(), again.Users, err)
 		}

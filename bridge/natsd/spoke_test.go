@@ -3,7 +3,9 @@ package natsd
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +138,25 @@ func directly(cfg ServerConfig, authority *certstest.Authority, t *testing.T) []
 		return []nats.Option{nats.UserInfo("site", "s")}
 	}
 	return []nats.Option{nats.Secure(&tls.Config{RootCAs: authority.Pool(), Certificates: []tls.Certificate{authority.Issue("site", time.Hour).TLS(t)}})}
+}
+
+// Where leaf nodes are not awaited, none but the bridge's own gets in; nor does another
+// while that one is away.
+func TestLeafNodesAreOff(t *testing.T) {
+	s := serve(t, ServerConfig{})
+	conn, err := s.dialLeaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, "CONNECT {\"name\":\"x\"}\r\nPING\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(conn)
+	if err != nil || strings.Contains(string(said), "PONG") || counted(t, s, refusedLeafs) != 1 {
+		t.Errorf("the server said %.300q (%v)", said, err)
+	}
 }
 
 // Who cannot prove itself does not join, nor do more than are allowed.
