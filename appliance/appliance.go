@@ -186,6 +186,11 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out := bridge.DefaultConfig()
 	out.Listen = cfg.NATS.Listen
 	out.Rules = cfg.Bridge.Rules
+	out.Users = cfg.Users
+	out.TLS.Cert, out.TLS.Key = cfg.NATS.TLS.Cert, cfg.NATS.TLS.Key
+	out.TLS.ClientCA, out.TLS.Verify = cfg.NATS.TLS.ClientCA, cfg.NATS.TLS.Verify
+	out.WebSocket, out.WebSocketPlain = cfg.NATS.WebSocket.Listen, cfg.NATS.WebSocket.Insecure
+	out.LeafNodes, out.MaxLeafNodes = cfg.NATS.LeafNodes.Listen, cfg.NATS.LeafNodes.MaxConnections
 	out.MaxPayload = int32(cfg.NATS.MaxPayload)
 	out.MaxConnections = cfg.NATS.MaxConnections
 	out.MaxPendingBytes = cfg.NATS.MaxPending

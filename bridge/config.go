@@ -1,10 +1,15 @@
 package bridge
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/bridge/access"
+	"github.com/headwater/headwater/bridge/certs"
 	"github.com/headwater/headwater/bridge/ingest"
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/subject"
@@ -21,6 +26,12 @@ type Config struct {
 	MaxBatchBytes   int            // the largest record batch that the broker takes
 	DedupWindow     time.Duration  // for how long a message id is remembered; 0 for not at all
 	DedupBytes      int64          // for message ids
+	Users           []access.User  // who may connect; empty: everybody
+	TLS             certs.Files    // of all ports
+	WebSocket       string         // host:port for WebSocket; empty: none
+	WebSocketPlain  bool           // without TLS, whatever TLS says
+	LeafNodes       string         // host:port for other NATS servers; empty: none
+	MaxLeafNodes    int            // of those
 	StopTimeout     time.Duration  // for what was taken to become durable at the end
 
 	// Permanent tells an error of the broker that the same message would meet
@@ -51,6 +62,7 @@ func DefaultConfig() Config {
 		Rules:           subject.DefaultRules(),
 		MaxPayload:      1 << 20,
 		MaxConnections:  1024,
+		MaxLeafNodes:    16,
 		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
 		MaxBatchBytes:   1<<20 + 12,      // Kafka's max.message.bytes
@@ -86,6 +98,7 @@ func (c Config) Validate() error {
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
 	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
 	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
+	check(c.MaxLeafNodes >= 1, "max leaf nodes: %d, want 1 or more", c.MaxLeafNodes)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -94,8 +107,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) server() natsd.ServerConfig {
+// server is the embedded server's part; users and tls are what c says, taken apart.
+func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Registerer) natsd.ServerConfig {
 	return natsd.ServerConfig{
+		Users:           users,
+		TLS:             tls,
+		WebSocket:       c.WebSocket,
+		WebSocketPlain:  c.WebSocketPlain,
+		LeafNodes:       c.LeafNodes,
+		MaxLeafNodes:    c.MaxLeafNodes,
+		Registerer:      reg,
 		Listen:          c.Listen,
 		MaxPayload:      c.MaxPayload,
 		MaxConnections:  c.MaxConnections,
