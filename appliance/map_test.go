@@ -60,6 +60,7 @@ var houseMap = []room{
 	{"bridge/certs", "", prometheus},
 	{"bridge/certs/certstest", "", ""},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
+	{"bridge/commands", "bridge/pull bridge/subject broker/record", prometheus},
 	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull bridge/access", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
 	{"bridge/mqtt", "bridge/subject bridge/ingest bridge/access", "github.com/mochi-mqtt/server/v2 " + prometheus},
 	{"bridge", "bridge/* broker/record broker/topic", prometheus + " " + errgroup},
