@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headwater/headwater/bridge/pull"
+	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
 
@@ -36,7 +37,7 @@ type Sink interface {
 
 // Config says what is carried. A field that is 0 has its default.
 type Config struct {
-	Rules       []Rule
+	Rules       []subject.Command
 	ReadBytes   int           // of one read of a partition, about; 64 KiB
 	LookEvery   time.Duration // for topics that have come or grown; 1 s
 	CommitEvery time.Duration // of how far it has come; 1 s
@@ -67,8 +68,8 @@ type Carrier struct {
 
 	wake   chan struct{} // holds a token when a partition may have more
 	places map[place]*position
-	rules  map[string]Rule // by topic
-	looked bool            // what was there at the first look is known
+	rules  map[string]subject.Command // by topic
+	looked bool                       // what was there at the first look is known
 }
 
 type place struct {
@@ -83,7 +84,7 @@ type position struct {
 	committing atomic.Bool
 	failed     atomic.Bool // the last commit
 	stop       func()      // of the watch
-	rule       Rule
+	rule       subject.Command
 	failing    bool // the last read or publish was an error, and that was logged
 }
 
@@ -91,7 +92,7 @@ type position struct {
 func New(cfg Config, reader pull.Reader, positions pull.Positions, sink Sink, log *slog.Logger, reg prometheus.Registerer) *Carrier {
 	c := &Carrier{
 		cfg: cfg.withDefaults(), reader: reader, positions: positions, sink: sink, log: log,
-		wake: make(chan struct{}, 1), places: map[place]*position{}, rules: map[string]Rule{},
+		wake: make(chan struct{}, 1), places: map[place]*position{}, rules: map[string]subject.Command{},
 		published: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_commands_published_total", Help: "Records of command topics that were published to devices.",
 		}),
@@ -251,17 +252,17 @@ func (c *Carrier) carryOne(p place, pos *position) error {
 	return err
 }
 
-func (c *Carrier) publish(rule Rule, r *record.Record) error {
+func (c *Carrier) publish(rule subject.Command, r *record.Record) error {
 	if pull.FromDevice(r) {
 		return nil
 	}
-	subject, ok := rule.subjectOf(r.Key)
+	to, ok := rule.SubjectOf(r.Key)
 	if !ok || r.Value == nil {
 		c.skipped.Inc()
 		return nil
 	}
-	if err := c.sink.Command(subject, pull.Headers(r), r.Value); err != nil {
-		return fmt.Errorf("publish on %s: %w", subject, err)
+	if err := c.sink.Command(to, pull.Headers(r), r.Value); err != nil {
+		return fmt.Errorf("publish on %s: %w", to, err)
 	}
 	c.published.Inc()
 	return nil

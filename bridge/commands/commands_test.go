@@ -5,54 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
-
-func TestValidate(t *testing.T) {
-	for name, tc := range map[string]struct {
-		rules []Rule
-		want  string // in the error; "" for none
-	}{
-		"good":            {[]Rule{{"commands", "commands.{key}"}, {"plant.a", "{topic}.all"}}, ""},
-		"no topic":        {[]Rule{{"", "commands.{key}"}}, "topic"},
-		"internal":        {[]Rule{{"__consumer_offsets", "commands.{key}"}}, "broker's own"},
-		"twice":           {[]Rule{{"commands", "a"}, {"commands", "b"}}, "rule 0 is about commands already"},
-		"wildcard":        {[]Rule{{"commands", "commands.>"}}, "is no subject"},
-		"empty token":     {[]Rule{{"commands", "commands..{key}"}}, "is no subject"},
-		"empty":           {[]Rule{{"commands", ""}}, "is no subject"},
-		"unknown part":    {[]Rule{{"commands", "commands.{2}"}}, "is no subject"},
-		"reserved":        {[]Rule{{"commands", "$JS.{key}"}}, "is no subject"},
-		"inbox":           {[]Rule{{"commands", "_INBOX.{key}"}}, "is no subject"},
-		"too long":        {[]Rule{{"commands", strings.Repeat("a", 1025)}}, "is no subject"},
-		"all of them":     {[]Rule{{"", "a"}, {"b", ""}}, "1: subject"},
-		"too many of all": {slices.Repeat([]Rule{{"a", "b"}}, 65), "65 rules"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := Validate(tc.rules)
-			if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrInvalidRule) || !strings.Contains(err.Error(), tc.want)) {
-				t.Errorf("%v, want %q", err, tc.want)
-			}
-		})
-	}
-}
-
-func TestSubjectOf(t *testing.T) {
-	r := Rule{"plant.a", "commands.{topic}.{key}"}
-	for key, want := range map[string]string{
-		"press3": "commands.plant.a.press3", "line1.press3": "commands.plant.a.line1.press3",
-		"": "", "a b": "", "a.*": "", ">": "", "a..b": "", "{topic}": "", strings.Repeat("k", 1024): "",
-	} {
-		if got, ok := r.subjectOf([]byte(key)); ok != (want != "") || ok && got != want {
-			t.Errorf("key %.20q: %q, %v, want %q", key, got, ok, want)
-		}
-	}
-}
 
 // box is a broker of one topic, and the devices.
 type box struct {
@@ -170,7 +129,7 @@ func (b *box) Command(subject string, headers, payload []byte) error {
 // run carries commands until the test or the returned function ends it.
 func (b *box) run(t *testing.T) (stop func()) {
 	t.Helper()
-	c := New(Config{Rules: []Rule{{"commands", "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.DiscardHandler), nil)
+	c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
