@@ -14,14 +14,16 @@ type Identity struct {
 var (
 	// answers are where those who ask are answered.
 	answers = pattern{"_INBOX", ">"}
-	// ours are what the bridge listens to: requests of JetStream's clients, and their
-	// acknowledgements. Whoever else heard them could answer in our place.
-	ours = pattern{"$JS", ">"}
+	// ours are what the bridge listens to: requests of JetStream's clients, in a domain
+	// or none, and their acknowledgements. Whoever else heard them could answer in our
+	// place. The last takes what is subscribed to by $JS.> itself. What is left is
+	// $JS.EVENT.>, which readers may hear.
+	ours = []pattern{{"$JS", "API", ">"}, {"$JS", "*", "API", ">"}, {"$JS", "ACK", ">"}, {"$JS", "*"}}
 )
 
 func newIdentity(name string, publish, subscribe subjects) *Identity {
 	subscribe.allow = append(slices.Clip(subscribe.allow), answers)
-	subscribe.deny = append(slices.Clip(subscribe.deny), ours)
+	subscribe.deny = append(slices.Clip(subscribe.deny), ours...)
 	return &Identity{name, publish, subscribe}
 }
 

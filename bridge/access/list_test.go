@@ -187,7 +187,7 @@ func TestSubjectsAreExported(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(id.Publish(), id.Subscribe())
-	if want := "{[a.>] [a.b]} {[c _INBOX.>] [d.* $JS.>]}"; got != want {
+	if want := "{[a.>] [a.b]} {[c _INBOX.>] [d.* $JS.API.> $JS.*.API.> $JS.ACK.> $JS.*]}"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
