@@ -45,7 +45,7 @@ func bind(cfg config.Config, listenNATS func() (*bridge.Bridge, error)) (*ports,
 	}
 	p.bridge = bridged
 	for _, cause := range causes {
-		problem := config.Problem{Key: "nats." + cause.Setting, Text: cause.Err.Error()}
+		problem := config.Problem{Key: cause.Section + "." + cause.Setting, Text: cause.Err.Error()}
 		if cause.Address != "" {
 			problem.Text = cause.Address + " " + whyNot(cause.Err)
 		}

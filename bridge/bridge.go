@@ -26,6 +26,7 @@ import (
 	"github.com/headwater/headwater/bridge/access"
 	"github.com/headwater/headwater/bridge/certs"
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/mqtt"
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/subject"
 )
@@ -39,9 +40,12 @@ type Bridge struct {
 	table  *subject.Table
 	server *natsd.Server
 	certs  *certs.Store // nil without TLS
+	mqtt   *mqtt.Server // nil without MQTT
 	log    *slog.Logger
 	reg    prometheus.Registerer
 	conn   atomic.Pointer[natsd.Conn] // nil before devices may come, and once they may not
+
+	mqttCerts *certs.Store // nil without TLS there
 }
 
 // Listen checks cfg and takes hold of the ports, so that all that can be wrong
@@ -61,17 +65,26 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bridge, e
 		return nil, fmt.Errorf("bridge: %w", err)
 	}
 	b := &Bridge{cfg: cfg, table: table, log: log, reg: reg}
+	if err := errors.Join(b.listenNATS(users), b.listenMQTT(users)); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("bridge: %w", err)
+	}
+	return b, nil
+}
+
+// listenNATS takes NATS's ports.
+func (b *Bridge) listenNATS(users *access.List) (err error) {
 	var tlsConfig *tls.Config
-	if !cfg.TLS.None() {
-		if b.certs, err = certs.Load("nats", cfg.TLS, log, reg); err != nil {
-			return nil, fmt.Errorf("bridge: %w", ofSettings(err))
+	if !b.cfg.TLS.None() {
+		if b.certs, err = certs.Load("nats", b.cfg.TLS, b.log, b.reg); err != nil {
+			return ofSettings("nats", err)
 		}
 		tlsConfig = b.certs.Config()
 	}
-	if b.server, err = natsd.Listen(cfg.server(users, tlsConfig, reg), log); err != nil {
-		return nil, fmt.Errorf("bridge: %w", ofSettings(err))
+	if b.server, err = natsd.Listen(b.cfg.server(users, tlsConfig, b.reg), b.log); err != nil {
+		return ofSettings("nats", err)
 	}
-	return b, nil
+	return nil
 }
 
 // Addr is where devices connect, host:port.
@@ -94,8 +107,15 @@ func (b *Bridge) Ready() error {
 	return nil
 }
 
-// Close lets go of the port when Run is not going to be called.
-func (b *Bridge) Close() { b.server.Shutdown() }
+// Close lets go of the ports when Run is not going to be called.
+func (b *Bridge) Close() {
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	if b.mqtt != nil {
+		b.mqtt.Close()
+	}
+}
 
 // Run serves devices until ctx is done or a part fails. At the end it first tells
 // devices to go elsewhere and stops listening to the rules' subjects and the API's, so
@@ -106,18 +126,19 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	if err := b.server.Start(); err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
-	link := &link{}
+	link := &link{rules: len(b.cfg.Rules), mqtt: b.mqtt}
 	conn := natsd.NewConn(natsd.ConnConfig{
 		Dial:       b.server.Dial,
 		Subjects:   b.cfg.subjects(),
 		MaxPayload: int(b.cfg.MaxPayload),
 		Delivered:  b.server.Delivered,
-		Handler:    link,
+		Handler:    heard{link},
 		Log:        b.log,
 		Registerer: b.reg,
 	})
 	link.Ingest = ingest.New(b.cfg.ingest(broker), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
 	api := b.newAPI(broker)
+	carrier := b.newCommands(broker, conn)
 
 	// Each part ends when its own context does: their order is stopInOrder's.
 	parts := context.WithoutCancel(ctx)
@@ -126,7 +147,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer stopGathering()
 	defer stopConn()
 	var gathering, reading errgroup.Group
-	ended := make(chan struct{}, 6) // a part has ended, whether asked to or not
+	ended := make(chan struct{}, 8) // a part has ended, whether asked to or not
 	start := func(g *errgroup.Group, run func() error) {
 		g.Go(func() error {
 			defer func() { ended <- struct{}{} }()
@@ -135,6 +156,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	}
 	start(&gathering, func() error { return link.Run(gatherCtx) })
 	start(&gathering, func() error { return api.service.Run(gatherCtx) })
+	start(&gathering, func() error { return carrier.Run(gatherCtx) })
 	start(&reading, func() error { return conn.Run(connCtx) })
 	if b.certs != nil {
 		start(&reading, func() error { return b.certs.Run(connCtx) })
@@ -142,12 +164,22 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	start(&reading, func() error { return api.conn.Run(connCtx) })
 	start(&reading, func() error { return api.leaf.Run(connCtx) })
 
-	err := b.serve(ctx, conn, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
+	if b.mqttCerts != nil {
+		start(&reading, func() error { return b.mqttCerts.Run(connCtx) })
+	}
+
+	err := b.serve(ctx, conn, link, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
 	b.conn.Store(nil)
 	b.server.LameDuck()
+	if b.mqtt != nil {
+		b.mqtt.Stop()
+	}
 	b.unsubscribe(conn, api.conn)
 	stopGathering()
 	err = errors.Join(err, gathering.Wait())
+	if b.mqtt != nil { // what was taken is answered
+		b.mqtt.Shutdown()
+	}
 	b.flush(conn, api.conn, api.leaf)
 	stopConn()
 	return errors.Join(err, reading.Wait())
@@ -155,7 +187,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 
 // serve opens the server to devices once all is up, and returns when ctx is done or
 // a part has ended.
-func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struct{}, up ...<-chan struct{}) error {
+func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, link *link, ended <-chan struct{}, up ...<-chan struct{}) error {
 	for _, one := range up {
 		select {
 		case <-one:
@@ -167,6 +199,11 @@ func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struc
 	}
 	if err := b.server.Accept(); err != nil {
 		return fmt.Errorf("bridge: %w", err)
+	}
+	if b.mqtt != nil {
+		if err := b.mqtt.Start(link, conn); err != nil {
+			return fmt.Errorf("bridge: %w", err)
+		}
 	}
 	b.conn.Store(conn)
 	b.log.Info("bridge ready", "addr", b.Addr(), "rules", len(b.cfg.Rules))
@@ -203,8 +240,22 @@ func (b *Bridge) flush(conns ...interface{ Flush(context.Context) error }) {
 	}
 }
 
-// link hands the connection's messages to ingest.
-type link struct{ *ingest.Ingest }
+// link is the way to ingest.
+type link struct {
+	*ingest.Ingest
+	rules int
+	mqtt  *mqtt.Server // nil without MQTT, which then has no subscriptions
+}
+
+// heard hands a connection's messages to ingest, and to MQTT's subscribers what comes by
+// their subscriptions.
+type heard struct{ *link }
 
 // Take takes m.
-func (l *link) Take(m *natsd.Message) { l.Ingest.Take((*ingest.Message)(m)) }
+func (h heard) Take(m *natsd.Message) {
+	if m.Rule >= h.rules {
+		h.mqtt.Heard(m.Rule, m.Subject, m.Headers, m.Payload)
+		return
+	}
+	h.Ingest.Take(&ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload})
+}

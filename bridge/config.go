@@ -17,22 +17,26 @@ import (
 
 // Config is the bridge's. Sizes are in bytes.
 type Config struct {
-	Listen          string         // host:port where devices connect with NATS
-	Rules           []subject.Rule // which subjects are taken, and where to
-	MaxPayload      int32          // of a NATS message with its headers
-	MaxConnections  int            // of devices
-	MaxPendingBytes int64          // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
-	BufferBytes     int64          // of messages between the devices and the log
-	MaxBatchBytes   int            // the largest record batch that the broker takes
-	DedupWindow     time.Duration  // for how long a message id is remembered; 0 for not at all
-	DedupBytes      int64          // for message ids
-	Users           []access.User  // who may connect; empty: everybody
-	TLS             certs.Files    // of all ports
-	WebSocket       string         // host:port for WebSocket; empty: none
-	WebSocketPlain  bool           // without TLS, whatever TLS says
-	LeafNodes       string         // host:port for other NATS servers; empty: none
-	MaxLeafNodes    int            // of those
-	StopTimeout     time.Duration  // for what was taken to become durable at the end
+	Listen             string            // host:port where devices connect with NATS
+	Rules              []subject.Rule    // which subjects are taken, and where to
+	MaxPayload         int32             // of a NATS message with its headers
+	MaxConnections     int               // of devices
+	MaxPendingBytes    int64             // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
+	BufferBytes        int64             // of messages between the devices and the log
+	MaxBatchBytes      int               // the largest record batch that the broker takes
+	DedupWindow        time.Duration     // for how long a message id is remembered; 0 for not at all
+	DedupBytes         int64             // for message ids
+	Users              []access.User     // who may connect; empty: everybody
+	TLS                certs.Files       // of all ports
+	WebSocket          string            // host:port for WebSocket; empty: none
+	WebSocketPlain     bool              // without TLS, whatever TLS says
+	LeafNodes          string            // host:port for other NATS servers; empty: none
+	MaxLeafNodes       int               // of those
+	Commands           []subject.Command // which topics go to devices
+	MQTT               string            // host:port where devices connect with MQTT; empty: none
+	MQTTTLS            certs.Files       // of that port
+	MaxMQTTConnections int               // of MQTT devices
+	StopTimeout        time.Duration     // for what was taken to become durable at the end
 
 	// Permanent tells an error of the broker that the same message would meet
 	// again, however often it is sent. Nil: none is.
@@ -58,17 +62,18 @@ type Config struct {
 // DefaultConfig suits a gateway with some hundred devices.
 func DefaultConfig() Config {
 	return Config{
-		Listen:          "127.0.0.1:4222",
-		Rules:           subject.DefaultRules(),
-		MaxPayload:      1 << 20,
-		MaxConnections:  1024,
-		MaxLeafNodes:    16,
-		MaxPendingBytes: 32 << 20,
-		BufferBytes:     16 << 20,
-		MaxBatchBytes:   1<<20 + 12,      // Kafka's max.message.bytes
-		DedupWindow:     2 * time.Minute, // JetStream's
-		DedupBytes:      4 << 20,
-		StopTimeout:     10 * time.Second,
+		Listen:             "127.0.0.1:4222",
+		Rules:              subject.DefaultRules(),
+		MaxPayload:         1 << 20,
+		MaxConnections:     1024,
+		MaxLeafNodes:       16,
+		MaxMQTTConnections: 1024,
+		MaxPendingBytes:    32 << 20,
+		BufferBytes:        16 << 20,
+		MaxBatchBytes:      1<<20 + 12,      // Kafka's max.message.bytes
+		DedupWindow:        2 * time.Minute, // JetStream's
+		DedupBytes:         4 << 20,
+		StopTimeout:        10 * time.Second,
 	}
 }
 
@@ -99,9 +104,13 @@ func (c Config) Validate() error {
 	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
 	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
 	check(c.MaxLeafNodes >= 1, "max leaf nodes: %d, want 1 or more", c.MaxLeafNodes)
+	check(c.MaxMQTTConnections >= 1, "max MQTT connections: %d, want 1 or more", c.MaxMQTTConnections)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
+		errs = append(errs, err)
+	}
+	if err := subject.ValidateCommands(c.Commands); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

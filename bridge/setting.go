@@ -7,15 +7,16 @@ import (
 	"github.com/headwater/headwater/bridge/natsd"
 )
 
-// SettingError is something that the settings of NATS caused: a port that cannot be
-// had, or a file that is not right.
+// SettingError is something that the settings of NATS or MQTT caused: a port that cannot
+// be had, or a file that is not right.
 type SettingError struct {
+	Section string // nats or mqtt
 	Setting string // listen, websocket.listen, leafnodes.listen, tls.cert, tls.key or tls.clientCa
 	Address string // of a port; empty for a file, which Err names
 	Err     error
 }
 
-func (e *SettingError) Error() string { return "nats." + e.Setting + ": " + e.Err.Error() }
+func (e *SettingError) Error() string { return e.Section + "." + e.Setting + ": " + e.Err.Error() }
 func (e *SettingError) Unwrap() error { return e.Err }
 
 // SettingErrors are those that an error of Listen holds.
@@ -33,17 +34,18 @@ func SettingErrors(err error) (out []*SettingError) {
 	return out
 }
 
-// ofSettings makes SettingErrors of what natsd and certs say of theirs.
-func ofSettings(err error) error {
+// ofSettings makes SettingErrors of what natsd and certs say of theirs, in a section of
+// the settings.
+func ofSettings(section string, err error) error {
 	switch e := err.(type) {
 	case *natsd.PortError:
-		return &SettingError{e.Listener, e.Address, e.Err}
+		return &SettingError{section, e.Listener, e.Address, e.Err}
 	case *certs.FileError:
-		return &SettingError{"tls." + e.Field, "", e.Err}
+		return &SettingError{section, "tls." + e.Field, "", e.Err}
 	case interface{ Unwrap() []error }:
 		var errs []error
 		for _, err := range e.Unwrap() {
-			errs = append(errs, ofSettings(err))
+			errs = append(errs, ofSettings(section, err))
 		}
 		return errors.Join(errs...)
 	}
