@@ -103,7 +103,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	err := runInOrder(ctx, a.parts, func() {
 		a.log.Info("ready", "kafka", a.ports.kafka.Addr().String(), "nats", a.ports.bridge.Addr(),
-			"admin", a.ports.admin.Addr().String(), "took", time.Since(a.started))
+			"mqtt", a.ports.bridge.MQTTAddr(), "admin", a.ports.admin.Addr().String(), "took", time.Since(a.started))
 	})
 	if err == nil {
 		a.log.Info("stopped")
@@ -189,6 +189,10 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out.Users = cfg.Users
 	out.TLS.Cert, out.TLS.Key = cfg.NATS.TLS.Cert, cfg.NATS.TLS.Key
 	out.TLS.ClientCA, out.TLS.Verify = cfg.NATS.TLS.ClientCA, cfg.NATS.TLS.Verify
+	out.MQTT, out.MaxMQTTConnections = cfg.MQTT.Listen, cfg.MQTT.MaxConnections
+	out.MQTTTLS.Cert, out.MQTTTLS.Key = cfg.MQTT.TLS.Cert, cfg.MQTT.TLS.Key
+	out.MQTTTLS.ClientCA, out.MQTTTLS.Verify = cfg.MQTT.TLS.ClientCA, cfg.MQTT.TLS.Verify
+	out.Commands = cfg.Bridge.Commands
 	out.WebSocket, out.WebSocketPlain = cfg.NATS.WebSocket.Listen, cfg.NATS.WebSocket.Insecure
 	out.LeafNodes, out.MaxLeafNodes = cfg.NATS.LeafNodes.Listen, cfg.NATS.LeafNodes.MaxConnections
 	out.MaxPayload = int32(cfg.NATS.MaxPayload)

@@ -26,6 +26,7 @@ type Config struct {
 	Groups  Groups
 	Users   []access.User // users; empty: everybody may do everything
 	NATS    NATS
+	MQTT    MQTT
 	Admin   Admin
 	Memory  Memory
 	Log     Log
@@ -129,6 +130,14 @@ const PendingAuto int64 = -1
 // a client, as the bridge needs it.
 const PendingPayloads = 8
 
+// MQTT is the port for devices that speak it. What they send is bounded by
+// nats.maxPayload too, for it goes to NATS's subscribers.
+type MQTT struct {
+	Listen         string // mqtt.listen, host:port; "": none
+	MaxConnections int    // mqtt.maxConnections
+	TLS            TLS    // mqtt.tls.*
+}
+
 // Admin is the HTTP port for metrics and health.
 type Admin struct {
 	Listen string // admin.listen, host:port
@@ -153,9 +162,10 @@ type Log struct {
 
 // Bridge says where devices' messages go.
 type Bridge struct {
-	Rules     []subject.Rule // bridge.rules; the first whose subject matches wins
-	MaxTopics int            // bridge.maxTopics, that rules make of subjects
-	Buffer    int64          // bridge.buffer, bytes; BufferAuto
+	Rules     []subject.Rule    // bridge.rules; the first whose subject matches wins
+	Commands  []subject.Command // bridge.commands
+	MaxTopics int               // bridge.maxTopics, that rules make of subjects
+	Buffer    int64             // bridge.buffer, bytes; BufferAuto
 
 	DedupWindow time.Duration // bridge.dedupWindow; 0 remembers no message ids
 	DedupMemory int64         // bridge.dedupMemory, bytes; DedupAuto
@@ -213,6 +223,7 @@ func Default() Config {
 			MaxPending:     PendingAuto,
 			LeafNodes:      LeafNodes{MaxConnections: 16},
 		},
+		MQTT:   MQTT{Listen: "127.0.0.1:1883", MaxConnections: 1024},
 		Admin:  Admin{Listen: "127.0.0.1:8080"},
 		Memory: Memory{Limit: MemoryAuto},
 		Log:    Log{Level: "info", Format: "text"},

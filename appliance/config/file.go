@@ -119,7 +119,7 @@ func (l *layer) setNode(name string, value *yaml.Node, origin string) {
 		return
 	case value.Kind == yaml.ScalarNode:
 		l.set(name, value.Value, origin)
-	case value.Kind == yaml.SequenceNode && (name == "bridge.rules" || name == "users"):
+	case value.Kind == yaml.SequenceNode && (name == "bridge.rules" || name == "bridge.commands" || name == "users"):
 		text, err := yaml.Marshal(value)
 		if err != nil {
 			l.wrong(name, origin, "cannot be read: %v", err)

@@ -132,6 +132,19 @@ var keys = []key{
 	entry("nats.leafnodes.maxConnections", whole(1, 1024), func(c *Config) *int { return &c.NATS.LeafNodes.MaxConnections },
 		"leaf nodes connected at one time"),
 
+	entry("mqtt.listen", optionalListen(), func(c *Config) *string { return &c.MQTT.Listen },
+		"address for devices that speak MQTT; empty: none"),
+	entry("mqtt.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.MQTT.MaxConnections },
+		"MQTT devices connected at one time"),
+	entry("mqtt.tls.cert", path(), func(c *Config) *string { return &c.MQTT.TLS.Cert },
+		"PEM file with the certificate that MQTT clients are shown; empty: without TLS"),
+	entry("mqtt.tls.key", path(), func(c *Config) *string { return &c.MQTT.TLS.Key },
+		"PEM file with its key"),
+	entry("mqtt.tls.clientCa", path(), func(c *Config) *string { return &c.MQTT.TLS.ClientCA },
+		"PEM file with the authorities of clients' certificates; empty: clients are not asked for one"),
+	entry("mqtt.tls.verify", boolean(), func(c *Config) *bool { return &c.MQTT.TLS.Verify },
+		"refuse MQTT clients without a certificate"),
+
 	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"address for metrics and health over HTTP"),
 
@@ -145,6 +158,8 @@ var keys = []key{
 
 	entry("bridge.rules", rules(), func(c *Config) *[]subject.Rule { return &c.Bridge.Rules },
 		"which subject goes to which topic, as a YAML or JSON list; the first that matches wins"),
+	entry("bridge.commands", commands(), func(c *Config) *[]subject.Command { return &c.Bridge.Commands },
+		"which topics' records are published to devices, as a YAML or JSON list"),
 	entry("bridge.maxTopics", whole(1, 100000), func(c *Config) *int { return &c.Bridge.MaxTopics },
 		"topics that devices may cause, by rules that make a topic's name of the subject"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },

@@ -161,6 +161,9 @@ func (c *Config) conflicts() Problems {
 		check(extra.address == "" || !clash(extra.address, c.NATS.Listen) && !clash(extra.address, c.Kafka.Listen) && !clash(extra.address, c.Admin.Listen),
 			extra.name, "%s is the address of another port; allowed is another one", extra.address)
 	}
+	check(c.MQTT.Listen == "" || !clash(c.MQTT.Listen, c.NATS.Listen) && !clash(c.MQTT.Listen, c.Kafka.Listen) && !clash(c.MQTT.Listen, c.Admin.Listen) &&
+		!clash(c.MQTT.Listen, c.NATS.WebSocket.Listen) && !clash(c.MQTT.Listen, c.NATS.LeafNodes.Listen),
+		"mqtt.listen", "%s is the address of another port; allowed is another one", c.MQTT.Listen)
 	check(!clash(c.NATS.LeafNodes.Listen, c.NATS.WebSocket.Listen), "nats.leafnodes.listen", "%s is the address of nats.websocket.listen; allowed is another one", c.NATS.LeafNodes.Listen)
 	return out
 }
@@ -173,18 +176,21 @@ func (c *Config) secrecy() Problems {
 			out = append(out, Problem{Key: name, Text: text})
 		}
 	}
+	for section, tls := range map[string]TLS{"nats": c.NATS.TLS, "mqtt": c.MQTT.TLS} {
+		at := section + ".tls."
+		check((tls.Cert == "") == (tls.Key == ""), at+"cert", "goes together with "+at+"key; allowed are both or none")
+		check(tls.Cert != "" || tls.ClientCA == "", at+"clientCa", "needs TLS; allowed is with "+at+"cert alone")
+		check(tls.ClientCA != "" || !tls.Verify, at+"verify", "needs authorities to hold certificates against; allowed is with "+at+"clientCa alone")
+	}
 	tls := c.NATS.TLS
-	check((tls.Cert == "") == (tls.Key == ""), "nats.tls.cert", "goes together with nats.tls.key; allowed are both or none")
-	check(tls.Cert != "" || tls.ClientCA == "", "nats.tls.clientCa", "needs TLS; allowed is with nats.tls.cert alone")
-	check(tls.ClientCA != "" || !tls.Verify, "nats.tls.verify", "needs authorities to hold certificates against; allowed is with nats.tls.clientCa alone")
 	ws := c.NATS.WebSocket
 	check(ws.Listen == "" || tls.Cert != "" || ws.Insecure || loopback(ws.Listen), "nats.websocket.listen",
 		"shows passwords to the network without TLS; allowed is with nats.tls.cert, on a loopback address, or with nats.websocket.insecure")
 	check(c.NATS.LeafNodes.Listen == "" || len(c.Users) > 0, "nats.leafnodes.listen",
 		"would let every server join; allowed is with users alone")
 	needsCA := slices.ContainsFunc(c.Users, func(u access.User) bool { return u.Certificate != "" && u.Password == "" && u.NKey == "" })
-	check(!needsCA || tls.ClientCA != "", "users",
-		"there is one who can come by certificate alone, and nobody is asked for one; allowed is with nats.tls.clientCa alone")
+	check(!needsCA || tls.ClientCA != "" || c.MQTT.TLS.ClientCA != "", "users",
+		"there is one who can come by certificate alone, and nobody is asked for one; allowed is with nats.tls.clientCa or mqtt.tls.clientCa")
 	return out
 }
 

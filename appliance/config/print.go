@@ -45,6 +45,9 @@ func (k key) node(c *Config) *yaml.Node {
 	if k.name == "users" {
 		return userList(c.Users)
 	}
+	if k.name == "bridge.commands" {
+		return commandList(c.Bridge.Commands)
+	}
 	return scalar(k.text(c))
 }
 

@@ -70,7 +70,7 @@ users (environment HEADWATER_USERS): user 0 subscribe: holds a list or a mapping
 users (environment HEADWATER_USERS): user 0 nkey: holds a list or a mapping; allowed is one value
 users (environment HEADWATER_USERS): user 0 has name twice; allowed is once
 users (environment HEADWATER_USERS): user 1 is not a mapping; allowed are name, password, nkey, certificate, publish and subscribe`},
-		"certificateNotAsked": {[]string{"HEADWATER_USERS=" + by}, "users (environment HEADWATER_USERS): there is one who can come by certificate alone, and nobody is asked for one; allowed is with nats.tls.clientCa alone"},
+		"certificateNotAsked": {[]string{"HEADWATER_USERS=" + by}, "users (environment HEADWATER_USERS): there is one who can come by certificate alone, and nobody is asked for one; allowed is with nats.tls.clientCa or mqtt.tls.clientCa"},
 		"certWithoutKey":      {[]string{"HEADWATER_NATS_TLS_CERT=c"}, "nats.tls.cert (environment HEADWATER_NATS_TLS_CERT): goes together with nats.tls.key; allowed are both or none"},
 		"caWithoutCert":       {[]string{"HEADWATER_NATS_TLS_CLIENT_CA=c"}, "nats.tls.clientCa (environment HEADWATER_NATS_TLS_CLIENT_CA): needs TLS; allowed is with nats.tls.cert alone"},
 		"verifyWithoutCA":     {[]string{"HEADWATER_NATS_TLS_VERIFY=true"}, "nats.tls.verify (environment HEADWATER_NATS_TLS_VERIFY): needs authorities to hold certificates against; allowed is with nats.tls.clientCa alone"},
