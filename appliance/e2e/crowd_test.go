@@ -13,10 +13,12 @@ import (
 
 // crowd is devices of one kind, which publish to a topic of their own.
 type crowd struct {
-	topic   string
-	check   *checker
-	acks    *progress
-	devices []*outbox
+	topic    string
+	maxBytes int // of a message
+	check    *checker
+	acks     *progress
+	refusals *progress
+	devices  []*outbox
 	// publish connects a device and publishes what next returns, until there is no
 	// more and all is answered, or the connection is lost.
 	publish func(ctx context.Context, d *outbox, next func() (posting, bool)) error
@@ -26,7 +28,10 @@ type crowd struct {
 }
 
 func newCrowd(topic string, devices int) *crowd {
-	c := &crowd{topic: topic, check: newChecker(topic), acks: newProgress(), ended: make([]error, devices)}
+	c := &crowd{
+		topic: topic, maxBytes: 500, check: newChecker(topic),
+		acks: newProgress(), refusals: newProgress(), ended: make([]error, devices),
+	}
 	for n := range devices {
 		c.devices = append(c.devices, &outbox{crowd: c, name: fmt.Sprintf("%s%d", topic, n), waiting: map[int]string{}})
 	}
@@ -34,7 +39,8 @@ func newCrowd(topic string, devices int) *crowd {
 }
 
 // start lets every device publish until ctx is done: first, again, what is not acked
-// yet; then new messages until fresh is done. Nil: none.
+// yet; then new messages until fresh is done (nil: none) or the device is refused one.
+// Then it waits for the rest of its answers.
 func (c *crowd) start(ctx, fresh context.Context) {
 	for n, d := range c.devices {
 		c.running.Go(func() { c.ended[n] = c.publish(ctx, d, d.source(fresh)) })
@@ -49,7 +55,10 @@ type outbox struct {
 	mu      sync.Mutex // guards all below
 	last    int        // number of the newest message
 	waiting map[int]string
-	refused []string // what was answered instead of acks
+	refused []string // what was answered instead of acks, since start
+
+	stalledAt int   // number of the newest message when nothing could be stored any more; 0: all is well
+	early     []int // later messages that were acked nevertheless
 }
 
 // posting is one message of a device. Its value's first word is its id.
@@ -63,6 +72,7 @@ func (p posting) id() string { return p.value[:strings.IndexByte(p.value, ' ')] 
 // source returns what a device publishes over one connection.
 func (d *outbox) source(fresh context.Context) func() (posting, bool) {
 	d.mu.Lock()
+	d.refused = nil
 	again := make([]posting, 0, len(d.waiting))
 	for n := 1; n <= d.last && len(again) < len(d.waiting); n++ {
 		if value, ok := d.waiting[n]; ok {
@@ -75,7 +85,7 @@ func (d *outbox) source(fresh context.Context) func() (posting, bool) {
 			p, again = again[0], again[1:]
 			return p, true
 		}
-		if fresh == nil || fresh.Err() != nil {
+		if _, refused := d.left(); fresh == nil || fresh.Err() != nil || len(refused) > 0 {
 			return posting{}, false
 		}
 		return d.compose(), true
@@ -87,7 +97,7 @@ func (d *outbox) compose() posting {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
-	p := posting{d.last, fmt.Sprintf("%s-%d %s", d.name, d.last, strings.Repeat("x", d.last*7919%500))}
+	p := posting{d.last, fmt.Sprintf("%s-%d %s", d.name, d.last, strings.Repeat("x", d.last*7919%d.crowd.maxBytes))}
 	d.waiting[p.number] = p.value
 	d.crowd.check.sending(p.value)
 	return p
@@ -100,6 +110,9 @@ func (d *outbox) acked(number int, at *place) {
 	value, ok := d.waiting[number]
 	if !ok { // the same message was acked over an earlier connection
 		return
+	}
+	if d.stalledAt > 0 && number > d.stalledAt {
+		d.early = append(d.early, number)
 	}
 	delete(d.waiting, number)
 	if at != nil {
@@ -120,6 +133,17 @@ func (d *outbox) refuse(why string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refused = append(d.refused, why)
+	d.crowd.refusals.add(1)
+}
+
+// stalled says that from now on nothing can be stored, or again can.
+func (d *outbox) stalled(yes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stalledAt = 0
+	if yes {
+		d.stalledAt = d.last
+	}
 }
 
 // natsCrowd is of devices that publish on NATS, with message ids or without. Answers
@@ -167,4 +191,35 @@ func (c *crowd) complain(t *testing.T, mayBeLost bool) {
 			t.Errorf("device %s: %d messages refused, the first: %s", d.name, len(refused), refused[0])
 		}
 	}
+}
+
+// settle waits for the devices, then has each send what is not acked, to a process
+// that lives and can store it.
+func (c *crowd) settle(t *testing.T) {
+	t.Helper()
+	c.running.Wait()
+	c.start(within(t, patience), nil)
+	c.running.Wait()
+	c.complain(t, false)
+	for _, d := range c.devices {
+		if waiting, _ := d.left(); waiting > 0 {
+			t.Errorf("device %s: %d messages are left without an ack", d.name, waiting)
+		}
+	}
+}
+
+// refusedWith returns how many devices were refused messages, and fails the test
+// where the reason does not start as it must.
+func (c *crowd) refusedWith(t *testing.T, prefix string) (devices int) {
+	t.Helper()
+	for _, d := range c.devices {
+		_, refused := d.left()
+		for _, why := range refused {
+			if !strings.HasPrefix(why, prefix) {
+				t.Errorf("device %s is refused with %q, want %q", d.name, why, prefix)
+			}
+		}
+		devices += min(len(refused), 1)
+	}
+	return devices
 }

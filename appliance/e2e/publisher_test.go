@@ -134,7 +134,10 @@ func (p *publisher) take(m *nats.Msg) {
 		Seq       uint64
 		Partition *int32
 		Offset    *int64
-		Error     *struct{ Description string }
+		Error     *struct {
+			Code        int
+			Description string
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +154,7 @@ func (p *publisher) take(m *nats.Msg) {
 	case err != nil:
 		refuse(fmt.Sprintf("not JSON: %q", m.Data))
 	case answer.Error != nil:
-		refuse(answer.Error.Description)
+		refuse(fmt.Sprintf("%d %s", answer.Error.Code, answer.Error.Description))
 	case answer.Partition == nil || answer.Offset == nil || answer.Stream == "" || answer.Seq != uint64(*answer.Offset+1):
 		refuse(fmt.Sprintf("no PubAck with a place: %s", m.Data))
 	default:

@@ -71,8 +71,8 @@ func (r *truthRig) run(t *testing.T, n int) {
 		}
 	}
 	took := time.Since(began)
-	r.settle(t)
 	for _, c := range r.crowds {
+		c.settle(t)
 		clear(r.audited[c])
 		r.audit(t, c)
 		c.check.report(t)
@@ -121,23 +121,6 @@ func (r *truthRig) found(kind anomaly) (n int) {
 		n += c.check.found(kind)
 	}
 	return n
-}
-
-// settle has every device send what is not acked, to a process that lives.
-func (r *truthRig) settle(t *testing.T) {
-	t.Helper()
-	for _, c := range r.crowds {
-		c.start(within(t, patience), nil)
-	}
-	for _, c := range r.crowds {
-		c.running.Wait()
-		c.complain(t, false)
-		for _, d := range c.devices {
-			if waiting, _ := d.left(); waiting > 0 {
-				t.Errorf("device %s: %d messages are left without an ack", d.name, waiting)
-			}
-		}
-	}
 }
 
 // audit reads what has come to a crowd's topic since the last audit.
