@@ -217,6 +217,7 @@ func (c *crowd) refusedWith(t *testing.T, prefix string) (devices int) {
 		for _, why := range refused {
 			if !strings.HasPrefix(why, prefix) {
 				t.Errorf("device %s is refused with %q, want %q", d.name, why, prefix)
+				break
 			}
 		}
 		devices += min(len(refused), 1)

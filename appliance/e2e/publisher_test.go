@@ -150,7 +150,7 @@ func (p *publisher) take(m *nats.Msg) {
 	err = json.Unmarshal(m.Data, &answer)
 	switch {
 	case m.Header.Get("Status") != "":
-		refuse("status " + m.Header.Get("Status"))
+		refuse(m.Header.Get("Status") + ", by the server")
 	case err != nil:
 		refuse(fmt.Sprintf("not JSON: %q", m.Data))
 	case answer.Error != nil:
