@@ -12,17 +12,18 @@ import (
 
 const (
 	truthRoundsDefault = 5
-	truthDevices       = 50 // of each crowd
+	truthDevices       = 50 // of each kind
 	truthWindow        = 8  // messages of one device that wait for their acks
 	truthPartitions    = 2
 )
 
 // truthRules lead each crowd to a topic of its own, and each device to one
 // partition of that.
-const truthRules = `HEADWATER_BRIDGE_RULES=[{"subject": "nats.>", "topic": "nats", "key": "{2}", "partition": "key"}]`
+const truthRules = `HEADWATER_BRIDGE_RULES=[{"subject": "ids.>", "topic": "ids", "key": "{2}", "partition": "key"}, {"subject": "plain.>", "topic": "plain", "key": "{2}", "partition": "key"}]`
 
 // Killed again and again under crowds of devices, the process has every message
-// that it acked.
+// that it acked. Those with ids, which the devices send again until they are
+// acked, are there exactly once.
 func TestAckTruth(t *testing.T) {
 	r := newTruthRig(t, t.TempDir())
 	r.fall = func() { kill(t, r.p) }
@@ -46,7 +47,10 @@ func newTruthRig(t *testing.T, dataDir string, env ...string) *truthRig {
 	r := &truthRig{rng: seeded(t), audited: map[*crowd]map[int32]int64{}}
 	r.p = prepare(t, dataDir, append(env, truthRules)...)
 	restart(t, r.p)
-	r.crowds = []*crowd{natsCrowd(r.p.NATS, "nats", truthDevices, truthWindow, false, r.dark.Load)}
+	r.crowds = []*crowd{
+		natsCrowd(r.p.NATS, "ids", truthDevices/2, truthWindow, true, r.dark.Load),
+		natsCrowd(r.p.NATS, "plain", truthDevices/2, truthWindow, false, r.dark.Load),
+	}
 	for _, c := range r.crowds {
 		createTopic(t, r.p.Kafka, c.topic, truthPartitions)
 		r.audited[c] = map[int32]int64{}
