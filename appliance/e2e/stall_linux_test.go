@@ -79,13 +79,13 @@ func TestStalledDisk(t *testing.T) {
 
 	stop()
 	asking.running.Wait() // for those that waited; none did in vain
-	asking.settle(t)
+	asking.settle(t, true)
 	fresh, stop := context.WithCancel(within(t, patience))
 	defer stop()
 	asking.start(within(t, 2*patience), fresh)
 	asking.acks.awaitMore(t, p, 200, "acks after the disk went on")
 	stop()
-	asking.settle(t)
+	asking.settle(t, true)
 	asking.check.audit(readAll(t, p.Kafka, "asking"), nil)
 	asking.check.report(t)
 	for _, s := range telemetry {

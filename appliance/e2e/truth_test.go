@@ -76,7 +76,7 @@ func (r *truthRig) run(t *testing.T, n int) {
 	}
 	took := time.Since(began)
 	for _, c := range r.crowds {
-		c.settle(t)
+		c.settle(t, false)
 		clear(r.audited[c])
 		r.audit(t, c)
 		c.check.report(t)
