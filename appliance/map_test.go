@@ -74,7 +74,9 @@ var houseMap = []room{
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
+	{"appliance/e2e/install", "", ""},
 	{"appliance/e2e/jvm", "", ""},
+	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }
 

@@ -92,15 +92,51 @@ const (
 
 // cut cuts the power: from now on nothing reaches the card, and every write and
 // sync on it fails.
-func (c *card) cut() error {
+func (c *card) cut() error { return c.ioctl("shutdown", shutdownIoctl, shutdownNoLogging) }
+
+func (c *card) ioctl(name string, number uintptr, argument uint32) error {
 	dir, err := os.Open(c.dir)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	how := uint32(shutdownNoLogging)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), shutdownIoctl, uintptr(unsafe.Pointer(&how))); errno != 0 {
-		return &os.PathError{Op: "shutdown", Path: c.dir, Err: errno}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), number, uintptr(unsafe.Pointer(&argument))); errno != 0 {
+		return &os.PathError{Op: name, Path: c.dir, Err: errno}
 	}
 	return nil
+}
+
+const (
+	freezeIoctl = 0xc0045877 // FIFREEZE
+	thawIoctl   = 0xc0045878 // FITHAW
+)
+
+// freeze stalls the card until thaw: nothing that was written is lost, and whoever
+// writes waits, unkillable. The test's end thaws it, and so does its death; who
+// writes to the card must have been started before, so as to end after that.
+func (c *card) freeze(t *testing.T) {
+	t.Helper()
+	guard := exec.Command("sh", "-c", `cat; fsfreeze --unfreeze "$0"`, c.dir)
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	alive, err := guard.StdinPipe()
+	if err == nil {
+		err = guard.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		alive.Close()
+		_ = guard.Wait() // fsfreeze complains of what is thawed already
+	})
+	if err := c.ioctl("freeze", freezeIoctl, 0); err != nil {
+		t.Fatalf("%v; where that is not permitted, set %s=1 to do without this test", err, noRoot)
+	}
+}
+
+func (c *card) thaw(t *testing.T) {
+	t.Helper()
+	if err := c.ioctl("thaw", thawIoctl, 0); err != nil {
+		t.Fatal(err)
+	}
 }

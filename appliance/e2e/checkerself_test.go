@@ -20,6 +20,9 @@ func TestChecker(t *testing.T) {
 	}{
 		{"sound", "", func(_ *checker, r []stored, s *sight) []stored { s.take(r[0]); s.take(r[1]); return r }},
 		{"an acked record is gone", lostWrite, func(_ *checker, r []stored, _ *sight) []stored { return r[:1] }},
+		{"acked, wherever", "", func(c *checker, r []stored, _ *sight) []stored { c.ackSomewhere("b"); return r }},
+		{"acked, and nowhere", lostWrite, func(c *checker, r []stored, _ *sight) []stored { c.ackSomewhere("c"); return r }},
+		{"stored twice, as it may be", "", func(c *checker, r []stored, _ *sight) []stored { c.repeats = true; return append(r, rec(2, "b")) }},
 		{"stored twice", duplicate, func(_ *checker, r []stored, _ *sight) []stored { return append(r, rec(2, "b")) }},
 		{"never sent", invented, func(_ *checker, r []stored, _ *sight) []stored { return append(r, rec(2, "c")) }},
 		{"acked twice at one place", inconsistent, func(c *checker, r []stored, _ *sight) []stored {

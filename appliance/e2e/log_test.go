@@ -142,12 +142,15 @@ func readFrom(t *testing.T, address, topic string, from map[int32]int64) []store
 	cl := client(t, address, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchMaxWait(100*time.Millisecond))
 	defer cl.Close()
 	var all []stored
-	for !maps.Equal(next, end) {
+	for !maps.Equal(next, end) { // a log that still grows is read no further
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatalf("fetch of %s, at %v of %v: %v", topic, next, end, err)
 		}
 		for r := range fetches.RecordsAll() {
+			if next[r.Partition] == end[r.Partition] {
+				continue
+			}
 			if r.Offset != next[r.Partition] {
 				t.Errorf("%s-%d: offset %d follows %d", topic, r.Partition, r.Offset, next[r.Partition]-1)
 			}

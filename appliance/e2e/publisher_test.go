@@ -16,9 +16,10 @@ import (
 // publisher publishes on NATS with several messages in flight, and collects the
 // answers. Messages are told apart by numbers that are the caller's.
 type publisher struct {
-	address string
-	window  int       // how many may wait for their answers
-	onAck   func(ack) // may be nil; called from the connection's goroutine
+	address   string
+	window    int                          // how many may wait for their answers
+	onAck     func(ack)                    // may be nil; called from the connection's goroutine
+	onRefusal func(number int, why string) // as onAck
 
 	mu      sync.Mutex // guards all below
 	acked   map[int]ack
@@ -133,20 +134,29 @@ func (p *publisher) take(m *nats.Msg) {
 		Seq       uint64
 		Partition *int32
 		Offset    *int64
-		Error     *struct{ Description string }
+		Error     *struct {
+			Code        int
+			Description string
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	refuse := func(why string) {
+		p.refused[number] = why
+		if p.onRefusal != nil {
+			p.onRefusal(number, why)
+		}
+	}
 	err = json.Unmarshal(m.Data, &answer)
 	switch {
 	case m.Header.Get("Status") != "":
-		p.refused[number] = "status " + m.Header.Get("Status")
+		refuse(m.Header.Get("Status") + ", by the server")
 	case err != nil:
-		p.refused[number] = fmt.Sprintf("not JSON: %q", m.Data)
+		refuse(fmt.Sprintf("not JSON: %q", m.Data))
 	case answer.Error != nil:
-		p.refused[number] = answer.Error.Description
+		refuse(fmt.Sprintf("%d %s", answer.Error.Code, answer.Error.Description))
 	case answer.Partition == nil || answer.Offset == nil || answer.Stream == "" || answer.Seq != uint64(*answer.Offset+1):
-		p.refused[number] = fmt.Sprintf("no PubAck with a place: %s", m.Data)
+		refuse(fmt.Sprintf("no PubAck with a place: %s", m.Data))
 	default:
 		a := ack{number, place{*answer.Partition, *answer.Offset}}
 		p.acked[number] = a

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/headwater/headwater/appliance/e2e/sensors"
 	"github.com/headwater/headwater/appliance/process"
 )
 
@@ -21,7 +22,7 @@ import (
 // used by one goroutine at a time.
 type device struct {
 	name, subject, unit string
-	rows                []reading
+	rows                []sensors.Reading
 	sent                []publication // by number
 	acks                *publisher
 	reached             int // rows before this one were published at least once
@@ -79,18 +80,22 @@ func (d *device) message(number int) message {
 	p := d.sent[number]
 	r := d.rows[p.row]
 	return message{
-		number: number, subject: d.subject, value: r.value, wantAck: p.acked,
-		header: nats.Header{headerNumber: {strconv.Itoa(number)}, headerMeasured: {r.at}, headerUnit: {d.unit}},
+		number: number, subject: d.subject, value: r.Value, wantAck: p.acked,
+		header: nats.Header{headerNumber: {strconv.Itoa(number)}, headerMeasured: {r.At}, headerUnit: {d.unit}},
 	}
 }
 
 func devices(t *testing.T, address string, onAck func(ack)) []*device {
 	t.Helper()
 	var all []*device
-	for _, s := range series {
+	for _, s := range sensors.Series {
+		rows, err := sensors.Read(s.File)
+		if err != nil {
+			t.Fatal(err)
+		}
 		d := &device{
-			name: s.device, subject: "telemetry." + s.device + "." + s.metric, unit: s.unit,
-			rows: readings(t, s.file), acks: newPublisher(address, 16),
+			name: s.Device, subject: "telemetry." + s.Device + "." + s.Metric, unit: s.Unit,
+			rows: rows, acks: newPublisher(address, 16),
 		}
 		d.acks.onAck = onAck
 		all = append(all, d)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,8 +38,9 @@ func (p *Process) Memory() (residentBytes, peakBytes int64, err error) {
 	return residentBytes, peakBytes, nil
 }
 
-// Metric returns a metric's value from /metrics, summed over its labels.
-func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
+// Metric returns a metric's value from /metrics, summed over those of its series that
+// have all of labels, each written as there: rule="plant.>".
+func (p *Process) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/metrics", nil)
 	if err != nil {
 		return 0, err
@@ -51,11 +53,11 @@ func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
 	if answer.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("/metrics answers %s", answer.Status)
 	}
-	return sumMetric(answer.Body, name)
+	return sumMetric(answer.Body, name, labels)
 }
 
 // sumMetric reads Prometheus' text format.
-func sumMetric(text io.Reader, name string) (sum float64, err error) {
+func sumMetric(text io.Reader, name string, labels []string) (sum float64, err error) {
 	found := false
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
@@ -63,7 +65,11 @@ func sumMetric(text io.Reader, name string) (sum float64, err error) {
 		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
 			continue
 		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		at := strings.LastIndexByte(rest, ' ')
+		if slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(rest[:at], l) }) {
+			continue
+		}
+		v, err := strconv.ParseFloat(rest[at+1:], 64)
 		if err != nil {
 			return 0, fmt.Errorf("metric %s: %w", name, err)
 		}
@@ -73,7 +79,7 @@ func sumMetric(text io.Reader, name string) (sum float64, err error) {
 		return 0, err
 	}
 	if !found {
-		return 0, fmt.Errorf("there is no metric %s", name)
+		return 0, fmt.Errorf("there is no metric %s%v", name, labels)
 	}
 	return sum, nil
 }

@@ -14,12 +14,18 @@ dropped_total_created 17
 syncs_total 1e+06
 `
 	for name, want := range map[string]float64{"dropped_total": 5.5, "syncs_total": 1e6, "dropped_total_created": 17} {
-		if got, err := sumMetric(strings.NewReader(text), name); got != want || err != nil {
+		if got, err := sumMetric(strings.NewReader(text), name, nil); got != want || err != nil {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
 		}
 	}
-	if _, err := sumMetric(strings.NewReader(text), "dropped"); err == nil {
+	if _, err := sumMetric(strings.NewReader(text), "dropped", nil); err == nil {
 		t.Error("a metric that is not there was found")
+	}
+	if got, err := sumMetric(strings.NewReader(text), "dropped_total", []string{`reason="a b"`}); got != 3.5 || err != nil {
+		t.Errorf("one series: %v, %v, want 3.5", got, err)
+	}
+	if _, err := sumMetric(strings.NewReader(text), "dropped_total", []string{`reason="other"`}); err == nil {
+		t.Error("a series that is not there was found")
 	}
 }
 

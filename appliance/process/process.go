@@ -25,8 +25,8 @@ import (
 // Process is a headwater with its settings. It keeps its ports and its data
 // directory over a restart.
 type Process struct {
-	// Kafka, NATS and Admin are the addresses it listens on.
-	Kafka, NATS, Admin string
+	// Kafka, NATS, MQTT and Admin are the addresses it listens on.
+	Kafka, NATS, MQTT, Admin string
 	// DataDir is its data directory.
 	DataDir string
 	// Env is added to its environment: "HEADWATER_...=...".
@@ -50,7 +50,7 @@ type run struct {
 // started.
 func New(binary, dataDir string) (*Process, error) {
 	p := &Process{binary: binary, DataDir: dataDir}
-	for _, address := range []*string{&p.Kafka, &p.NATS, &p.Admin} {
+	for _, address := range []*string{&p.Kafka, &p.NATS, &p.MQTT, &p.Admin} {
 		var err error
 		if *address, err = freeAddress(); err != nil {
 			return nil, err
@@ -74,6 +74,7 @@ func (p *Process) StartOnly() error {
 		"HEADWATER_DATA_DIR="+p.DataDir,
 		"HEADWATER_KAFKA_LISTEN="+p.Kafka,
 		"HEADWATER_NATS_LISTEN="+p.NATS,
+		"HEADWATER_MQTT_LISTEN="+p.MQTT,
 		"HEADWATER_ADMIN_LISTEN="+p.Admin)
 	cmd.Env = append(cmd.Env, p.Env...)
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output

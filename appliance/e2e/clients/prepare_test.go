@@ -3,17 +3,11 @@
 package clients
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
+	"github.com/headwater/headwater/appliance/e2e/install"
 	"github.com/headwater/headwater/appliance/e2e/jvm"
 )
 
@@ -32,53 +26,36 @@ var (
 // prepareDrivers installs what the drivers need and builds those that are built,
 // into dir. What was installed before is used again.
 func prepareDrivers(ctx context.Context, dir string) error {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	cache = filepath.Join(cache, "headwater-interop")
-	for _, prepare := range []func(ctx context.Context, cache, dir string) error{preparePython, prepareNode, prepareGo, prepareJava} {
-		if err := prepare(ctx, cache, dir); err != nil {
+	for _, prepare := range []func(ctx context.Context, dir string) error{preparePython, prepareNode, prepareGo, prepareJava} {
+		if err := prepare(ctx, dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func preparePython(ctx context.Context, cache, _ string) error {
-	venv, done, err := cached(cache, "python", "python/requirements.txt")
-	if err == nil && !done {
-		if err = run(ctx, "", "python3", "-m", "venv", venv); err == nil {
-			err = run(ctx, "", filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", "python/requirements.txt")
-		}
-		err = finish(venv, err)
-	}
-	pythonDriver = []string{filepath.Join(venv, "bin", "python"), "python/driver.py"}
+func preparePython(ctx context.Context, _ string) error {
+	interpreter, err := install.Python(ctx, "python/requirements.txt")
+	pythonDriver = []string{interpreter, "python/driver.py"}
 	return err
 }
 
-func prepareNode(ctx context.Context, cache, _ string) error {
-	at, done, err := cached(cache, "node", "node/package-lock.json")
-	if err == nil && !done {
-		err = errors.Join(copyFile("node/package.json", at), copyFile("node/package-lock.json", at))
-		if err == nil {
-			err = run(ctx, at, "npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts")
-		}
-		err = finish(at, err)
+func prepareNode(ctx context.Context, _ string) error {
+	at, err := install.Node(ctx, "node")
+	if err == nil {
+		err = install.Copy("node/driver.js", at)
 	}
-	// node looks for modules beside the program.
-	err = errors.Join(err, copyFile("node/driver.js", at))
 	nodeDriver = []string{"node", filepath.Join(at, "driver.js")}
 	return err
 }
 
-func prepareGo(ctx context.Context, _, dir string) error {
+func prepareGo(ctx context.Context, dir string) error {
 	binary := filepath.Join(dir, "goclients")
 	goDriver = []string{binary}
-	return run(ctx, "golang", "go", "build", "-o", binary, ".")
+	return install.Run(ctx, "golang", "go", "build", "-o", binary, ".")
 }
 
-func prepareJava(ctx context.Context, _, dir string) error {
+func prepareJava(ctx context.Context, dir string) error {
 	pom, err := os.ReadFile("java/pom.xml")
 	if err != nil {
 		return err
@@ -89,56 +66,10 @@ func prepareJava(ctx context.Context, _, dir string) error {
 			return err
 		}
 		classes := filepath.Join(dir, "java-"+version)
-		if err := run(ctx, "", "javac", "-nowarn", "-Xlint:none", "-d", classes, "-cp", jars, "java/Driver.java"); err != nil {
+		if err := install.Run(ctx, "", "javac", "-nowarn", "-Xlint:none", "-d", classes, "-cp", jars, "java/Driver.java"); err != nil {
 			return err
 		}
 		javaDrivers[version] = jvm.Command(ctx, classes+":"+jars, "Driver").Args
-	}
-	return nil
-}
-
-// cached returns the directory for what is installed as the file pins says, and
-// whether that was done before.
-func cached(cache, name, pins string) (dir string, done bool, err error) {
-	text, err := os.ReadFile(pins)
-	if err != nil {
-		return "", false, err
-	}
-	dir = filepath.Join(cache, fmt.Sprintf("%s-%x", name, sha256.Sum256(text))[:len(name)+13])
-	if _, err = os.Stat(filepath.Join(dir, "complete")); err == nil {
-		return dir, true, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", false, err
-	}
-	if err := os.RemoveAll(dir); err != nil { // of an installation that was cut short
-		return "", false, err
-	}
-	return dir, false, os.MkdirAll(dir, 0o755)
-}
-
-// finish notes that dir is complete, unless err says otherwise.
-func finish(dir string, err error) error {
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
-}
-
-func copyFile(from, dir string) error {
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, filepath.Base(from)), text, 0o644)
-}
-
-func run(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
 	return nil
 }
