@@ -4,7 +4,16 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/headwater/headwater/appliance/process"
 )
+
+// usage is what the side that serves has used since it started.
+type usage struct {
+	process.Usage
+	syncs      float64
+	knowsSyncs bool
+}
 
 // Figures are what one pass, or the median of several, came to. What is not known
 // is nil.
@@ -38,12 +47,12 @@ func figuresOf(d *done) Figures {
 // addUsage adds what the serving process used between before and after.
 func (f *Figures) addUsage(before, after usage, d *done) {
 	known := func(v float64) *float64 { return &v }
-	f.RSSMB, f.PeakMB = known(float64(after.rss)/1e6), known(float64(after.peak)/1e6)
+	f.RSSMB, f.PeakMB = known(float64(after.ResidentBytes)/1e6), known(float64(after.PeakBytes)/1e6)
 	if d.bytes == 0 || d.requests == 0 {
 		return
 	}
-	f.CPUPerGB = known((after.cpu - before.cpu).Seconds() / (float64(d.bytes) / 1e9))
-	f.WriteAmplification = known(float64(after.written-before.written) / float64(d.bytes))
+	f.CPUPerGB = known((after.CPU - before.CPU).Seconds() / (float64(d.bytes) / 1e9))
+	f.WriteAmplification = known(float64(after.WrittenBytes-before.WrittenBytes) / float64(d.bytes))
 	if after.knowsSyncs {
 		f.SyncsPer1000 = known((after.syncs - before.syncs) / float64(d.requests) * 1000)
 	}

@@ -50,20 +50,6 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func TestParseProc(t *testing.T) {
-	stat := "42 (head) water) S 1 42 42 0 -1 4194304 100 0 0 0 250 130 0 0 20 0 5 0 1 1 1"
-	if got, err := parseStat([]byte(stat)); got != 3800*time.Millisecond || err != nil {
-		t.Errorf("%v, %v, want 3.8s", got, err)
-	}
-	if _, err := parseStat([]byte("42 (headwater) S 1")); err == nil {
-		t.Error("a short line was read")
-	}
-	got := parseColons([]byte("Name:\theadwater\nVmRSS:\t  123 kB\nwrite_bytes: 4096\n"))
-	if got["VmRSS"] != 123 || got["write_bytes"] != 4096 || len(got) != 2 {
-		t.Errorf("%v", got)
-	}
-}
-
 func TestPrint(t *testing.T) {
 	v := func(f float64) *float64 { return &f }
 	r := Report{CPUs: 2, Go: "go1", Workloads: []Measured{{Workload: Default(Produce), Sides: []SideFigures{

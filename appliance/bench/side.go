@@ -124,10 +124,10 @@ func startBroker(ctx context.Context, binary, dir string, w Workload) (*side, er
 		return nil, errors.Join(err, p.Kill())
 	}
 	read := func(ctx context.Context) (usage, error) {
-		u, err := usageOf(p.PID())
-		if err == nil {
+		u := usage{knowsSyncs: true}
+		var err error
+		if u.Usage, err = process.UsageOf(p.PID()); err == nil {
 			u.syncs, err = p.Metric(ctx, "headwater_commit_syncs_total")
-			u.knowsSyncs = true
 		}
 		return u, err
 	}
@@ -150,7 +150,10 @@ func startLimit(ctx context.Context, binary, dir string, limit Limit, w Workload
 		return nil, err
 	}
 	s := &side{name: string(limit)}
-	s.usage = func(context.Context) (usage, error) { return usageOf(cmd.Process.Pid) }
+	s.usage = func(context.Context) (u usage, err error) {
+		u.Usage, err = process.UsageOf(cmd.Process.Pid)
+		return u, err
+	}
 	s.stop = func() error {
 		stdin.Close()
 		return endOf(cmd)

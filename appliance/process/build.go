@@ -37,15 +37,21 @@ func ModuleRoot() (string, error) {
 // Build compiles headwater to the file out. env is added to the environment and
 // args to the command: nil for a plain build.
 func Build(ctx context.Context, out string, env, args []string) error {
+	return BuildPackage(ctx, Package, out, env, args)
+}
+
+// BuildPackage compiles any command that the module knows, of its own or of one that
+// it requires.
+func BuildPackage(ctx context.Context, pkg, out string, env, args []string) error {
 	root, err := ModuleRoot()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", out}, args...), Package)...)
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", out}, args...), pkg)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", Package, err, text)
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, text)
 	}
 	return nil
 }

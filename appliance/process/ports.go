@@ -12,8 +12,8 @@ import (
 // that dials it meanwhile.
 const firstPort, lastPort = 15000, 32767
 
-// freeAddress returns a loopback address that nobody listened on a moment ago.
-func freeAddress() (string, error) {
+// FreeAddress returns a loopback address that nobody listened on a moment ago.
+func FreeAddress() (string, error) {
 	for range 100 {
 		address := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort+1))
 		ln, err := net.Listen("tcp", address)

@@ -52,7 +52,7 @@ func New(binary, dataDir string) (*Process, error) {
 	p := &Process{binary: binary, DataDir: dataDir}
 	for _, address := range []*string{&p.Kafka, &p.NATS, &p.MQTT, &p.Admin} {
 		var err error
-		if *address, err = freeAddress(); err != nil {
+		if *address, err = FreeAddress(); err != nil {
 			return nil, err
 		}
 	}

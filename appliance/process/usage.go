@@ -1,4 +1,4 @@
-package bench
+package process
 
 import (
 	"bufio"
@@ -10,26 +10,25 @@ import (
 	"time"
 )
 
-// usage is what a process has used since it started.
-type usage struct {
-	cpu        time.Duration
-	written    int64 // bytes of pages that it made dirty in files, as /proc counts them
-	syncs      float64
-	rss, peak  int64
-	knowsSyncs bool
+// Usage is what a process has used since it started.
+type Usage struct {
+	CPU           time.Duration // user and system
+	WrittenBytes  int64         // of pages that it made dirty in files, as /proc counts them
+	ResidentBytes int64         // now
+	PeakBytes     int64         // the most that was resident
 }
 
 // clockTick is the unit of the times in /proc/<pid>/stat: USER_HZ, which Linux
 // has fixed at 100 a second for all that can see it.
 const clockTick = 10 * time.Millisecond
 
-// usageOf reads Linux's /proc.
-func usageOf(pid int) (u usage, err error) {
+// UsageOf reads Linux's /proc.
+func UsageOf(pid int) (u Usage, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return u, err
 	}
-	if u.cpu, err = parseStat(stat); err != nil {
+	if u.CPU, err = parseStat(stat); err != nil {
 		return u, err
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -37,12 +36,12 @@ func usageOf(pid int) (u usage, err error) {
 		return u, err
 	}
 	kib := parseColons(status)
-	u.rss, u.peak = kib["VmRSS"]<<10, kib["VmHWM"]<<10
+	u.ResidentBytes, u.PeakBytes = kib["VmRSS"]<<10, kib["VmHWM"]<<10
 	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
 		return u, err
 	}
-	u.written = parseColons(io)["write_bytes"]
+	u.WrittenBytes = parseColons(io)["write_bytes"]
 	return u, nil
 }
 
