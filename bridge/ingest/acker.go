@@ -23,9 +23,12 @@ type acker struct {
 
 // refusal is an answer to a message that is not kept.
 type refusal struct {
-	reply  []byte
-	why    reason
-	detail string
+	reply []byte // a copy; none while there is an answerer
+	why   reason
+	err   error // nil for no more than why
+
+	answerer Answerer
+	token    uint64
 }
 
 const (
@@ -66,22 +69,22 @@ func (a *acker) abandon(b *batch) bool {
 	return true
 }
 
-// refuse queues an answer that says why. When more wait than may, it is given up
-// and counted: the publisher will run into its time limit.
-func (a *acker) refuse(reply []byte, why reason, err error) {
-	var detail string
-	if err != nil {
-		detail = err.Error()
-		detail = detail[:min(len(detail), maxDetailLen)]
-	}
+// refuse queues an answer to m that says why. When more wait than may, it is given
+// up and counted: the publisher will run into its time limit. An Answerer bounds what
+// waits for it itself, and is always answered.
+func (a *acker) refuse(m *Message, why reason, err error) {
+	r := refusal{why: why, answerer: m.Answerer, token: m.Token, err: err}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refusalBytes >= maxRefusalBytes {
-		a.in.metrics.unanswered.Inc()
-		return
+	if m.Answerer == nil {
+		if a.refusalBytes >= maxRefusalBytes {
+			a.in.metrics.unanswered.Inc()
+			return
+		}
+		r.reply = append([]byte(nil), m.Reply...)
+		a.refusalBytes += refusalCost(len(m.Reply), len(detailOf(err)))
 	}
-	a.refusalBytes += refusalCost(len(reply), len(detail))
-	a.refusals = append(a.refusals, refusal{append([]byte(nil), reply...), why, detail})
+	a.refusals = append(a.refusals, r)
 	a.poke()
 }
 
@@ -179,25 +182,44 @@ func (a *acker) succeed(b *batch) {
 		a.publish(b.replies[start:k.replyEnd], a.answer)
 		start = k.replyEnd
 	}
+	for _, k := range b.calls {
+		k.answerer.Answer(k.token, b.gather.partition, b.baseOffset+int64(k.delta), nil)
+	}
 }
 
 func (a *acker) fail(b *batch) {
 	why := a.in.cfg.reasonOf(b.err)
-	a.answer = appendError(a.answer[:0], b.gather.stream, why, b.err.Error())
-	start := int32(0)
-	for _, k := range b.acks {
-		a.in.metrics.refused[k.rule][why].Inc()
-		a.publish(b.replies[start:k.replyEnd], a.answer)
-		start = k.replyEnd
+	if b.awaited() {
+		a.tell(b, why)
 	}
 	for _, r := range b.core {
 		a.in.metrics.dropped[r.rule][why].Add(float64(r.count))
 	}
 }
 
+// tell has everyone who waited for b know why it is not stored.
+func (a *acker) tell(b *batch, why reason) {
+	a.answer = appendError(a.answer[:0], b.gather.stream, why, detailOf(b.err))
+	start := int32(0)
+	for _, k := range b.acks {
+		a.in.metrics.refused[k.rule][why].Inc()
+		a.publish(b.replies[start:k.replyEnd], a.answer)
+		start = k.replyEnd
+	}
+	var err error = newRefusal(why, b.err)
+	for _, k := range b.calls {
+		a.in.metrics.refused[k.rule][why].Inc()
+		k.answerer.Answer(k.token, b.gather.partition, -1, err)
+	}
+}
+
 func (a *acker) refuseAll(refusals []refusal) {
 	for _, r := range refusals {
-		a.answer = appendError(a.answer[:0], "", r.why, r.detail)
+		if r.answerer != nil {
+			r.answerer.Answer(r.token, -1, -1, newRefusal(r.why, r.err))
+			continue
+		}
+		a.answer = appendError(a.answer[:0], "", r.why, detailOf(r.err))
 		a.publish(r.reply, a.answer)
 	}
 }

@@ -11,6 +11,7 @@ type reason int8
 
 const (
 	taken reason = iota // it was kept
+	noRule
 	unroutable
 	badHeaders
 	headersTooLarge
@@ -38,6 +39,7 @@ var refusals = [reasons]struct {
 	errCode     int
 	description string
 }{
+	noRule:          {"no_rule", 404, 10003, "not stored"},
 	unroutable:      {"unroutable", 400, 10003, "bad request"},
 	badHeaders:      {"bad_headers", 400, 10003, "bad request: headers cannot be read"},
 	headersTooLarge: {"headers_too_large", 400, 10097, "header size exceeds maximum allowed of 64k or 256 values"},
@@ -98,7 +100,6 @@ func appendError(dst []byte, stream string, why reason, detail string) []byte {
 	known := refusals[why]
 	answer.Error.Code, answer.Error.ErrCode, answer.Error.Description = known.code, known.errCode, known.description
 	if detail != "" {
-		detail = detail[:min(len(detail), maxDetailLen)]
 		answer.Error.Description += ": " + detail
 	}
 	answer.Stream = stream

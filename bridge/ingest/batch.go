@@ -16,7 +16,7 @@ const (
 // gathered or waiting for its topic.
 func charge(m *Message, size int) int64 {
 	size = max(size, m.len())
-	if len(m.Reply) == 0 {
+	if !m.asks() {
 		return int64(size)
 	}
 	return int64(size) + int64(len(m.Reply)) + ackOverhead
@@ -32,7 +32,8 @@ type batch struct {
 
 	acks    []ack
 	replies []byte // the acks' reply subjects, one after the other
-	core    []run  // the best-effort messages, in case that they are lost
+	calls   []call
+	core    []run // the best-effort messages, in case that they are lost
 
 	done       func(baseOffset int64, err error) // for the Appender; made once
 	baseOffset int64                             // set by done
@@ -48,6 +49,14 @@ type ack struct {
 	rule     int32
 }
 
+// call is one message of a batch that waits for its answer, and has an Answerer.
+type call struct {
+	answerer Answerer
+	token    uint64
+	delta    int32 // of its offset from the base offset
+	rule     int32
+}
+
 // run is messages of one rule, next to each other.
 type run struct{ rule, count int32 }
 
@@ -57,25 +66,37 @@ func (in *Ingest) newBatch() *batch {
 	return b
 }
 
-// add puts a message's record at the end of b, and returns what it is charged.
-func (b *batch) add(m *Message, received time.Time, key []byte, headers []record.Header, size int) int64 {
+// add puts a message's record at the end of b, by the route and headers in s, and
+// returns what it is charged.
+func (b *batch) add(m *Message, received time.Time, s *scratch, size int) int64 {
 	value := m.Payload
 	if value == nil {
 		value = []byte{} // an empty payload is a value; null would be a tombstone
 	}
-	b.builder.Add(received.UnixMilli(), key, value, headers)
-	if len(m.Reply) > 0 {
-		b.replies = append(b.replies, m.Reply...)
-		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule)})
-	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == int32(m.Rule) {
+	b.builder.Add(received.UnixMilli(), s.route.Key, value, s.headers)
+	delta, rule := int32(b.count), int32(s.route.Rule)
+	if m.asks() {
+		b.await(m, ack{delta: delta, rule: rule})
+	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == rule {
 		b.core[last].count++
 	} else {
-		b.core = append(b.core, run{int32(m.Rule), 1})
+		b.core = append(b.core, run{rule, 1})
 	}
 	b.count++
 	cost := charge(m, size)
 	b.bytes += cost
 	return cost
+}
+
+// await has m answered with what becomes of the record that a tells of.
+func (b *batch) await(m *Message, a ack) {
+	if m.Answerer != nil {
+		b.calls = append(b.calls, call{m.Answerer, m.Token, a.delta, a.rule})
+		return
+	}
+	b.replies = append(b.replies, m.Reply...)
+	a.replyEnd = int32(len(b.replies))
+	b.acks = append(b.acks, a)
 }
 
 // maxKeptBytes bounds what a batch keeps of its replies' memory for the next use.
@@ -87,9 +108,13 @@ func (in *Ingest) reuse(b *batch) {
 	if cap(replies) > maxKeptBytes {
 		replies = nil
 	}
-	*b = batch{acks: b.acks[:0], replies: replies, core: b.core[:0], done: b.done}
+	clear(b.calls) // which would keep their Answerers alive
+	*b = batch{acks: b.acks[:0], replies: replies, calls: b.calls[:0], core: b.core[:0], done: b.done}
 	in.batches.Put(b)
 }
+
+// awaited reports whether somebody waits for an answer out of b.
+func (b *batch) awaited() bool { return len(b.acks)+len(b.calls) > 0 }
 
 // gather is where the messages of one partition come together. Ingest's mu guards
 // it.
@@ -109,7 +134,7 @@ type gather struct {
 }
 
 // awaited reports whether somebody waits for an answer out of the open batch.
-func (g *gather) awaited() bool { return g.batch != nil && len(g.batch.acks) > 0 }
+func (g *gather) awaited() bool { return g.batch != nil && g.batch.awaited() }
 
 func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hurrying }
 

@@ -227,7 +227,7 @@ func inBubbleBy(t *testing.T, rules []subject.Rule, cfg Config, test func(r *rig
 			names = append(names, rule.Subject)
 		}
 		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, reg: prometheus.NewRegistry(), start: time.Now()}
-		r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
+		r.Ingest = New(cfg, table, names, r.log, r.devices, discard, r.reg)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
@@ -300,3 +300,5 @@ func (r *rig) counted(name string, labels ...string) int {
 }
 
 var errDisk = errors.New("disk broke")
+
+var discard = slog.New(slog.DiscardHandler)

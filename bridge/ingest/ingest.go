@@ -6,8 +6,8 @@
 // that it has to let go. It knows nothing of connections (a Publisher carries the
 // answers) nor of logs (an Appender takes the batches).
 //
-// Take and Idle are the reader's to call, from one goroutine; neither waits for
-// the disk, the network or a timer. Run owns three goroutines: the sender, which
+// Take and Idle may be called from any goroutine; neither waits for the disk, the
+// network or a timer. Run owns three goroutines: the sender, which
 // alone calls Append and so keeps each partition's order; the resolver, which
 // alone asks for topics; and the acker, which answers. Sizes are in bytes,
 // timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
@@ -46,15 +46,23 @@ type Publisher interface {
 	Publish(subject, payload []byte) error
 }
 
-// Message is what a device sent. Its bytes are only valid during Take.
+// Message is what a device sent. Its bytes are only valid during Take. One with
+// neither Reply nor Answerer asks for no answer, and is kept as best can be done.
 type Message struct {
-	Rule    int // the rule whose subscription brought the message
+	Rule    int // the rule whose subscription brought the message; AnyRule
 	Subject []byte
-	Reply   []byte // where to answer; empty asks for no answer
+	Reply   []byte // the subject where to answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
 	Late    bool // the reader falls behind: it must not be held up by this one
+
+	Answerer Answerer // answers in Reply's place; nil for none
+	Token    uint64   // tells the Answerer which message it is
 }
+
+// AnyRule stands for the first rule that takes the message's subject, in a Message
+// that no rule's subscription brought.
+const AnyRule = -1
 
 // Config bounds the gathering. A field that is 0 has its default.
 type Config struct {
@@ -183,30 +191,46 @@ func (in *Ingest) Take(m *Message) {
 	}
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
-	if in.scratch.route.Rule != m.Rule {
+	if !in.ours(m) {
 		return
 	}
-	in.metrics.took(m)
+	in.metrics.took(in.scratch.route.Rule, m)
 	if why == taken {
 		why, err = in.admit(m, now, size)
 	}
 	if why != taken {
-		in.turnAway(m.Rule, m.Reply, why, err)
+		in.turnAway(in.scratch.route.Rule, m, why, err)
 	}
+}
+
+// ours reports whether m, whose route is in scratch, is to be taken. One that no
+// rule's subscription brought has nobody else to tell that no rule takes it.
+func (in *Ingest) ours(m *Message) bool {
+	rule := in.scratch.route.Rule
+	if m.Rule != AnyRule {
+		return rule == m.Rule
+	}
+	if rule < 0 {
+		in.metrics.unmatched.Inc()
+		if m.asks() {
+			in.acker.refuse(m, noRule, subject.ErrNoRule)
+		}
+	}
+	return rule >= 0
 }
 
 // takeLate lets a message go at the least cost.
 func (in *Ingest) takeLate(m *Message) {
 	err := in.table.Route(m.Subject, &in.scratch.route)
-	if in.scratch.route.Rule != m.Rule {
+	if !in.ours(m) {
 		return
 	}
-	in.metrics.took(m)
+	in.metrics.took(in.scratch.route.Rule, m)
 	why := behind
 	if err != nil {
 		why = unroutable
 	}
-	in.turnAway(m.Rule, m.Reply, why, err)
+	in.turnAway(in.scratch.route.Rule, m, why, err)
 }
 
 // admit puts a prepared message where it belongs, if there is room.
@@ -247,11 +271,11 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g.batch == nil {
 		in.openBatch(g, rule.codec)
 	}
-	cost := g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
+	cost := g.batch.add(m, received, &in.scratch, size)
 	in.buffered += cost
 	in.lingering += cost
 	in.lingerAtMost(g, received, rule.linger)
-	if len(m.Reply) > 0 && !g.hurrying {
+	if m.asks() && !g.hurrying {
 		g.hurrying = true
 		in.hurry = append(in.hurry, g)
 	}
@@ -281,11 +305,11 @@ func (in *Ingest) sendHurried() {
 }
 
 // turnAway lets a message go, and never silently.
-func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
+func (in *Ingest) turnAway(rule int, m *Message, why reason, err error) {
 	if why == topicRefused && in.cfg.Crowded(err) {
 		why = topicLimit
 	}
-	if len(reply) == 0 {
+	if !m.asks() {
 		in.metrics.dropped[rule][why].Inc()
 		return
 	}
@@ -293,7 +317,7 @@ func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
 	if why == topicRefused && in.cfg.Permanent(err) {
 		why = neverStored
 	}
-	in.acker.refuse(reply, why, err)
+	in.acker.refuse(m, why, err)
 }
 
 // Run gathers, appends and answers until ctx is done. It then sends off what was

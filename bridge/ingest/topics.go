@@ -124,7 +124,9 @@ func (in *Ingest) gather(t *topicState, partition int32) *gather {
 func (in *Ingest) await(t *topicState, m *Message, received time.Time, size int) {
 	cost := charge(m, size) + batchOverhead
 	in.buffered += cost
-	t.waiting = append(t.waiting, waiting{m.clone(), received, cost})
+	w := waiting{m.clone(), received, cost}
+	w.message.Rule = in.scratch.route.Rule
+	t.waiting = append(t.waiting, w)
 }
 
 // resolve asks the Appender for topics, one at a time.
@@ -219,7 +221,7 @@ func (in *Ingest) placeWaiting(t *topicState) {
 			why = in.place(t, &w.message, w.received, size)
 		}
 		if why != taken {
-			in.turnAway(w.message.Rule, w.message.Reply, why, err)
+			in.turnAway(w.message.Rule, &w.message, why, err)
 		}
 	}
 	t.waiting = nil
@@ -228,7 +230,7 @@ func (in *Ingest) placeWaiting(t *topicState) {
 func (in *Ingest) refuseWaiting(t *topicState, why reason, err error) {
 	for _, w := range t.waiting {
 		in.buffered -= w.cost
-		in.turnAway(w.message.Rule, w.message.Reply, why, err)
+		in.turnAway(w.message.Rule, &w.message, why, err)
 	}
 	t.waiting = nil
 	in.acker.poke()
