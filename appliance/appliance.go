@@ -190,6 +190,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out.MaxConnections = cfg.NATS.MaxConnections
 	out.MaxPendingBytes = max(out.MaxPendingBytes, 2*cfg.NATS.MaxPayload)
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
+	out.AckTimeout = cfg.Bridge.AckTimeout
 	out.BufferBytes = cfg.Bridge.Buffer
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge

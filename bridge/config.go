@@ -18,6 +18,7 @@ type Config struct {
 	MaxConnections  int            // of devices
 	MaxPendingBytes int64          // for a NATS client that reads too slowly, before it is thrown out
 	BufferBytes     int64          // of messages between the devices and the log
+	AckTimeout      time.Duration  // for a message that asks for an answer to be stored
 	MaxBatchBytes   int            // the largest record batch that the broker takes
 	StopTimeout     time.Duration  // for what was taken to become durable at the end
 
@@ -42,6 +43,7 @@ func DefaultConfig() Config {
 		MaxConnections:  1024,
 		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
+		AckTimeout:      30 * time.Second,
 		MaxBatchBytes:   1<<20 + 12, // Kafka's max.message.bytes
 		StopTimeout:     10 * time.Second,
 	}
@@ -66,6 +68,7 @@ func (c Config) Validate() error {
 	check(c.MaxPendingBytes >= 2*int64(c.MaxPayload), "max pending: %d bytes, want twice the max payload or more", c.MaxPendingBytes)
 	check(c.MaxBatchBytes >= leastPayload, "max batch: %d bytes, want 1 KiB or more", c.MaxBatchBytes)
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
+	check(c.AckTimeout > 0, "ack timeout: %v, want more than 0", c.AckTimeout)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -86,6 +89,7 @@ func (c Config) server() natsd.ServerConfig {
 func (c Config) ingest() ingest.Config {
 	return ingest.Config{
 		BufferBytes:   c.BufferBytes,
+		AckTimeout:    c.AckTimeout,
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
 		Permanent:     c.Permanent,

@@ -120,9 +120,10 @@ type Log struct {
 
 // Bridge says where devices' messages go.
 type Bridge struct {
-	Rules     []subject.Rule // bridge.rules; the first whose subject matches wins
-	MaxTopics int            // bridge.maxTopics, that rules make of subjects
-	Buffer    int64          // bridge.buffer, bytes; BufferAuto
+	Rules      []subject.Rule // bridge.rules; the first whose subject matches wins
+	MaxTopics  int            // bridge.maxTopics, that rules make of subjects
+	Buffer     int64          // bridge.buffer, bytes; BufferAuto
+	AckTimeout time.Duration  // bridge.ackTimeout, until a message that is not stored is given up
 }
 
 // BufferAuto derives the bridge's buffer from the memory limit.
@@ -176,9 +177,10 @@ func Default() Config {
 		Memory: Memory{Limit: MemoryAuto},
 		Log:    Log{Level: "info", Format: "text"},
 		Bridge: Bridge{
-			Rules:     subject.DefaultRules(),
-			MaxTopics: 256,
-			Buffer:    BufferAuto,
+			Rules:      subject.DefaultRules(),
+			MaxTopics:  256,
+			AckTimeout: 30 * time.Second,
+			Buffer:     BufferAuto,
 		},
 	}
 }

@@ -127,6 +127,8 @@ var keys = []key{
 		"topics that devices may cause, by rules that make a topic's name of the subject"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
+	entry("bridge.ackTimeout", duration(time.Second, 10*time.Minute), func(c *Config) *time.Duration { return &c.Bridge.AckTimeout },
+		"until a message that asks for an answer and is not stored is refused"),
 }
 
 // maxSession is longer than any client waits.

@@ -17,6 +17,7 @@ type acker struct {
 
 	mu           sync.Mutex // guards all below
 	done         []*batch   // bounded by BufferBytes
+	late         []late     // likewise, as what waited was
 	refusals     []refusal
 	refusalBytes int
 }
@@ -29,6 +30,13 @@ type refusal struct {
 
 	answerer Answerer
 	token    uint64
+}
+
+// late are those who waited for a batch and are answered before it completes, if it
+// does at all.
+type late struct {
+	batch *batch // of which it has the gather and those who wait alone
+	why   reason
 }
 
 const (
@@ -69,6 +77,34 @@ func (a *acker) abandon(b *batch) bool {
 	return true
 }
 
+// giveUp has those who wait for b, which the Appender has, told that it is not
+// confirmed, unless it has just completed.
+func (a *acker) giveUp(b *batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !b.completed && !b.abandoned {
+		a.queueLate(b, unconfirmed, errLate)
+	}
+}
+
+// tellLate has those who wait for b, which the Appender does not have, told why.
+func (a *acker) tellLate(b *batch, why reason) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queueLate(b, why, nil)
+}
+
+// queueLate takes those who wait for b from it.
+func (a *acker) queueLate(b *batch, why reason, err error) {
+	if !b.awaited() {
+		return
+	}
+	asked := &batch{gather: b.gather, acks: b.acks, replies: b.replies, calls: b.calls, err: err}
+	b.acks, b.replies, b.calls = nil, nil, nil
+	a.late = append(a.late, late{asked, why})
+	a.poke()
+}
+
 // refuse queues an answer to m that says why. When more wait than may, it is given
 // up and counted: the publisher will run into its time limit. An Answerer bounds what
 // waits for it itself, and is always answered.
@@ -94,10 +130,13 @@ func refusalCost(replyLen, detailLen int) int { return refusalOverhead + replyLe
 func (a *acker) run(ctx context.Context) {
 	var drained bool
 	for {
-		done, refusals := a.next()
-		if len(done)+len(refusals) > 0 {
+		done, late, refusals := a.next()
+		if len(done)+len(late)+len(refusals) > 0 {
 			a.settle(done)
 			a.confirm(done)
+			for _, l := range late {
+				a.tell(l.batch, l.why)
+			}
 			a.refuseAll(refusals)
 			continue
 		}
@@ -115,18 +154,18 @@ func (a *acker) run(ctx context.Context) {
 	}
 }
 
-func (a *acker) next() ([]*batch, []refusal) {
+func (a *acker) next() ([]*batch, []late, []refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	done, refusals := a.done, a.refusals
-	a.done, a.refusals, a.refusalBytes = nil, nil, 0
-	return done, refusals
+	done, late, refusals := a.done, a.late, a.refusals
+	a.done, a.late, a.refusals, a.refusalBytes = nil, nil, nil, 0
+	return done, late, refusals
 }
 
 func (a *acker) pending() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.done)+len(a.refusals) > 0
+	return len(a.done)+len(a.late)+len(a.refusals) > 0
 }
 
 // settle lets the batches that waited behind the completed ones go, before
@@ -139,6 +178,7 @@ func (a *acker) settle(done []*batch) {
 		g := b.gather
 		delete(in.live, b)
 		g.inFlight--
+		in.takeBack(b)
 		in.sealIfAwaited(g)
 		if failing := b.err != nil && !errors.Is(b.err, ErrUnconfirmed); failing != g.failing {
 			g.failing = failing
@@ -156,9 +196,7 @@ func (a *acker) settle(done []*batch) {
 
 // confirm answers everyone who waited for a batch, and gives its memory back.
 func (a *acker) confirm(done []*batch) {
-	var freed int64
 	for _, b := range done {
-		freed += b.bytes
 		if b.err != nil {
 			a.fail(b)
 		} else {
@@ -167,8 +205,8 @@ func (a *acker) confirm(done []*batch) {
 	}
 	a.in.mu.Lock()
 	defer a.in.mu.Unlock()
-	a.in.buffered -= freed
 	for _, b := range done {
+		a.in.release(&b.gather.holder, b.bytes)
 		if !b.abandoned { // or the Appender might still complete it
 			a.in.reuse(b)
 		}

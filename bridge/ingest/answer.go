@@ -25,6 +25,7 @@ const (
 	neverStored
 	storageFull
 	storeFailed
+	timedOut
 	stopped
 	unconfirmed
 	reasons
@@ -53,6 +54,7 @@ var refusals = [reasons]struct {
 	neverStored:     {"never_stored", 400, 10003, "bad request"},
 	storageFull:     {"storage_full", 503, 10047, "insufficient storage resources available"},
 	storeFailed:     {"store_failed", 503, 10077, "store failed"},
+	timedOut:        {"timed_out", 503, 10077, "store failed: not stored in time"},
 	stopped:         {"stopping", 503, 10008, "temporarily unavailable: stopping"},
 	unconfirmed:     {"unconfirmed", 503, 10077, "store failed"},
 }

@@ -33,7 +33,12 @@ type batch struct {
 	acks    []ack
 	replies []byte // the acks' reply subjects, one after the other
 	calls   []call
-	core    []run // the best-effort messages, in case that they are lost
+	core    []run     // the best-effort messages, in case that they are lost
+	since   time.Time // when the first that somebody waits for was received
+
+	drops  dropPlaces    // while best-effort messages may be let go out of it
+	queued place[*batch] // in its gather's unsent
+	sent   int64         // bytes that it took when the Appender got it; 0 before
 
 	done       func(baseOffset int64, err error) // for the Appender; made once
 	baseOffset int64                             // set by done
@@ -76,6 +81,9 @@ func (b *batch) add(m *Message, received time.Time, s *scratch, size int) int64 
 	b.builder.Add(received.UnixMilli(), s.route.Key, value, s.headers)
 	delta, rule := int32(b.count), int32(s.route.Rule)
 	if m.asks() {
+		if !b.awaited() {
+			b.since = received
+		}
 		b.await(m, ack{delta: delta, rule: rule})
 	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == rule {
 		b.core[last].count++
@@ -83,9 +91,16 @@ func (b *batch) add(m *Message, received time.Time, s *scratch, size int) int64 
 		b.core = append(b.core, run{rule, 1})
 	}
 	b.count++
-	cost := charge(m, size)
+	return charge(m, size)
+}
+
+// chargeMore charges b for what it has got.
+func (in *Ingest) chargeMore(b *batch, cost int64) {
 	b.bytes += cost
-	return cost
+	in.hold(&b.gather.holder, cost)
+	if b.gather.batch == b {
+		in.lingering += cost
+	}
 }
 
 // await has m answered with what becomes of the record that a tells of.
@@ -119,14 +134,19 @@ func (b *batch) awaited() bool { return len(b.acks)+len(b.calls) > 0 }
 // gather is where the messages of one partition come together. Ingest's mu guards
 // it.
 type gather struct {
+	holder
 	topic     *topicState
 	partition int32
-	stream    string // the partition's name as a JetStream stream
-	batch     *batch // open; nil for none
-	inFlight  int    // batches that are sealed but not completed
-	hurrying  bool   // stands in Ingest.hurry
-	failing   bool   // the last batch failed, and that was logged
-	lastBytes int    // the size of the last batch; the next is likely to be like it
+	stream    string       // the partition's name as a JetStream stream
+	batch     *batch       // open; nil for none
+	inFlight  int          // batches that are sealed but not completed
+	unsent    list[*batch] // of them, those that the Appender does not have yet
+	sent      int          // of them, those that it has
+	sentBytes int64
+	sending   place[*gather] // in Ingest's ready or blocked while there may be unsent ones
+	hurrying  bool           // stands in Ingest.hurry
+	failing   bool           // the last batch failed, and that was logged
+	lastBytes int            // the size of the last batch; the next is likely to be like it
 
 	deadline time.Time     // when the open batch has to go
 	linger   time.Duration // of the message for which it has to
@@ -141,13 +161,12 @@ func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hu
 // openBatch opens a batch at g. A batch has one codec, whoever's messages join it.
 func (in *Ingest) openBatch(g *gather, codec record.Codec) {
 	b := in.batches.Get().(*batch)
-	b.gather, b.codec, b.bytes = g, codec, batchOverhead
+	b.gather, b.codec = g, codec
 	if in.open.Len() < grownBatches {
 		b.builder.Grow(g.lastBytes)
 	}
-	in.buffered += batchOverhead
-	in.lingering += batchOverhead
 	g.batch = b
+	in.chargeMore(b, batchOverhead)
 }
 
 // seal closes g's open batch and queues it for the sender.
@@ -157,7 +176,10 @@ func (in *Ingest) seal(g *gather) {
 	g.inFlight++
 	in.lingering -= b.bytes
 	in.open.remove(g)
-	in.ready = append(in.ready, b)
+	g.unsent.push(&b.queued, b)
+	if g.sending.in == nil {
+		in.ready.push(&g.sending, g)
+	}
 	in.live[b] = struct{}{}
 	wake(in.wakeSender)
 }

@@ -7,9 +7,10 @@
 // answers) nor of logs (an Appender takes the batches).
 //
 // Take and Idle may be called from any goroutine; neither waits for the disk, the
-// network or a timer. Run owns three goroutines: the sender, which
+// network or a timer. Run owns four goroutines: the sender, which
 // alone calls Append and so keeps each partition's order; the resolver, which
-// alone asks for topics; and the acker, which answers. Sizes are in bytes,
+// alone asks for topics; the watcher, which ends waits that take too long; and the
+// acker, which answers. Sizes are in bytes,
 // timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
 // by a limit that stands beside it.
 package ingest
@@ -67,6 +68,7 @@ const AnyRule = -1
 // Config bounds the gathering. A field that is 0 has its default.
 type Config struct {
 	BufferBytes   int64         // gathered and in flight, with what is kept to answer; 16 MiB
+	AckTimeout    time.Duration // for a message that asks for an answer; 30 s
 	BatchBytes    int           // a batch goes before it passes this size; 64 KiB
 	BatchRecords  int           // a batch goes when it has this many records; 500
 	Linger        time.Duration // a batch goes when it has a record this old, of a rule that says nothing else; 20 ms
@@ -91,6 +93,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	def(&c.BufferBytes, 16<<20)
+	def(&c.AckTimeout, 30*time.Second)
 	def(&c.BatchBytes, 64<<10)
 	def(&c.BatchRecords, 500)
 	def(&c.Linger, subject.DefaultLinger)
@@ -119,7 +122,7 @@ func def[T int | int64 | time.Duration](field *T, value T) {
 
 // ErrUnconfirmed is wrapped by Run's error when it ended before all that was
 // taken was confirmed.
-var ErrUnconfirmed = errors.New("not confirmed before the end")
+var ErrUnconfirmed = errors.New("not confirmed")
 
 // Ingest gathers messages. New makes one.
 type Ingest struct {
@@ -135,6 +138,7 @@ type Ingest struct {
 
 	wakeSender   chan struct{} // holds a token when ready, the first open batch or stopping changed
 	wakeResolver chan struct{} // holds a token when unresolved has grown
+	wakeWatcher  chan struct{} // holds a token when watched was set
 
 	mu         sync.Mutex // guards all below; never held across a call of Appender or Publisher
 	stopping   bool
@@ -145,10 +149,15 @@ type Ingest struct {
 	crowded    bool                // topics were refused for their number, and that was logged
 	hurry      []*gather           // have messages that wait for an answer, since the last Idle
 	open       openHeap            // open batches, the one that has to go first in front
-	ready      []*batch            // sealed, not yet handed to the Appender
+	ready      list[*gather]       // have batches that are sealed and not yet handed to the Appender
+	blocked    list[*gather]       // do, too, and have to wait for batches to complete
 	live       map[*batch]struct{} // sealed, not yet completed
+	core       list[droppable]     // has best-effort messages that may be let go, the oldest in front
 	buffered   int64               // bytes
 	lingering  int64               // of them, those in open batches
+	sentBytes  int64               // of them, those that the Appender has
+	largest    *holder             // of buffered; see mostBy
+	watched    bool                // there is somebody to watch for
 }
 
 // New makes an Ingest that routes by table. Metrics count rules by rules' names,
@@ -161,6 +170,7 @@ func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender
 		log:          log,
 		wakeSender:   make(chan struct{}, 1),
 		wakeResolver: make(chan struct{}, 1),
+		wakeWatcher:  make(chan struct{}, 1),
 		topics:       map[string]*topicState{},
 		live:         map[*batch]struct{}{},
 	}
@@ -238,9 +248,6 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	if in.stopping {
 		return stopped, nil
 	}
-	if in.buffered+charge(m, size)+batchOverhead > in.cfg.BufferBytes {
-		return bufferFull, nil
-	}
 	t, why := in.topic(in.scratch.route.Topic, now)
 	switch {
 	case why != taken:
@@ -248,8 +255,7 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	case t.state == refused:
 		return topicRefused, t.err
 	case t.state == unknown:
-		in.await(t, m, now, size)
-		return taken, nil
+		return in.keepWaiting(&t.waiting, m, now, size), nil
 	}
 	return in.place(t, m, now, size), nil
 }
@@ -264,6 +270,9 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g == nil {
 		return noRoom
 	}
+	if !in.makeRoom(&g.holder, charge(m, size)+batchOverhead) {
+		return bufferFull
+	}
 	if g.batch != nil && g.batch.builder.Len()+size > in.cfg.BatchBytes {
 		in.seal(g)
 	}
@@ -271,19 +280,27 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g.batch == nil {
 		in.openBatch(g, rule.codec)
 	}
-	cost := g.batch.add(m, received, &in.scratch, size)
-	in.buffered += cost
-	in.lingering += cost
+	in.chargeMore(g.batch, g.batch.add(m, received, &in.scratch, size))
 	in.lingerAtMost(g, received, rule.linger)
-	if m.asks() && !g.hurrying {
-		g.hurrying = true
-		in.hurry = append(in.hurry, g)
+	if !m.asks() {
+		in.mayDrop(g.batch, &g.batch.drops, &g.holder)
+	} else {
+		in.hurryUp(g)
+		in.watchOver()
 	}
 	if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
 		in.seal(g)
 	}
 	in.sealExcess()
 	return taken
+}
+
+// hurryUp has g's batch go at the next Idle, if nothing is in flight.
+func (in *Ingest) hurryUp(g *gather) {
+	if !g.hurrying {
+		g.hurrying = true
+		in.hurry = append(in.hurry, g)
+	}
 }
 
 // Idle tells that all input that has arrived was taken. What waits for an answer
@@ -332,6 +349,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	defer stop()
 	all.Go(func() { in.send(work) })
 	all.Go(func() { in.resolve(work) })
+	all.Go(func() { in.watch(work) })
 	all.Go(func() { in.acker.run(work) })
 
 	<-ctx.Done()
@@ -342,7 +360,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	case <-in.acker.drained:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("%d messages: %w", in.abandon(), ErrUnconfirmed)
+		return fmt.Errorf("%d messages: %w before the end", in.abandon(), ErrUnconfirmed)
 	}
 }
 
@@ -362,11 +380,12 @@ func (in *Ingest) abandon() int {
 	defer in.mu.Unlock()
 	messages := 0
 	for _, t := range in.topics {
-		messages += len(t.waiting)
+		messages += t.waiting.messages.len
 		in.refuseWaiting(t, unconfirmed, nil)
 	}
-	in.ready = nil
 	for b := range in.live {
+		b.queued.leave() // nobody sends it any more
+		b.drops.leave()
 		if in.acker.abandon(b) {
 			messages += b.count
 		}

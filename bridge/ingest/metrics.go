@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 		Name: "headwater_bridge_dropped_total", Help: "Best-effort messages that were not stored.",
 	}, []string{"rule", "reason"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "headwater_bridge_refused_total", Help: "Messages with an answer that were not stored, and whose publisher was told so.",
+		Name: "headwater_bridge_refused_total", Help: "Messages with an answer that were not stored, or not confirmed in time, and whose publisher was told so.",
 	}, []string{"rule", "reason"})
 	m := &metrics{
 		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
