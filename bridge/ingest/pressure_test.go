@@ -272,6 +272,39 @@ func TestFloodPushesOutItsOwn(t *testing.T) {
 	})
 }
 
+// When the partition that holds most has nothing that may go, the oldest of all goes.
+func TestOldestOfAllMakesRoom(t *testing.T) {
+	inBubble(t, Config{BufferBytes: 256 << 10, BatchBytes: 8 << 10}, func(r *rig) {
+		for _, topic := range []string{"a", "b", "c"} {
+			r.core("plant."+topic+".x.y", "-1")
+		}
+		r.warm()
+		r.log.hold()
+		for _, topic := range []string{"a", "b", "c"} { // the log gets all of a, and of the others what comes first
+			r.core("plant."+topic+".x.y", "-1")
+			time.Sleep(time.Second)
+			for i := range 40 {
+				r.core("plant."+topic+".x.y", padded(i, 1000))
+			}
+		}
+		for i := range 600 {
+			r.take("telemetry.d1.temp", "reply."+strconv.Itoa(i), padded(i, 300))
+			if r.counted("headwater_bridge_dropped_total") > 0 {
+				break
+			}
+		}
+		r.log.goOn()
+		time.Sleep(time.Second)
+		stored := map[string]int{}
+		for _, a := range r.log.all() {
+			stored[a.topic] += int(a.batch.Count())
+		}
+		if stored["plant.a"] != 41 || stored["plant.b"] >= 41 || stored["plant.c"] != 41 {
+			t.Errorf("stored %v, want 41 of plant.a and plant.c, and fewer of plant.b", stored)
+		}
+	})
+}
+
 // Best-effort messages whose topic is not known yet go first as well.
 func TestWaitingForTopicMakesRoom(t *testing.T) {
 	const limit = 256 << 10
