@@ -203,14 +203,10 @@ func (b *Bridge) flush(conns ...interface{ Flush(context.Context) error }) {
 	}
 }
 
-// link hands the connection's messages to ingest. It is the connection's reader's.
-type link struct {
-	*ingest.Ingest
-	message ingest.Message // used again for the next
-}
+// link hands the connection's messages to ingest.
+type link struct{ *ingest.Ingest }
 
 // Take takes m.
 func (l *link) Take(m *natsd.Message) {
-	l.message = ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload}
-	l.Ingest.Take(&l.message)
+	l.Ingest.Take(&ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload})
 }
