@@ -207,4 +207,6 @@ func (b *Bridge) flush(conns ...interface{ Flush(context.Context) error }) {
 type link struct{ *ingest.Ingest }
 
 // Take takes m.
-func (l *link) Take(m *natsd.Message) { l.Ingest.Take((*ingest.Message)(m)) }
+func (l *link) Take(m *natsd.Message) {
+	l.Ingest.Take(&ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload})
+}

@@ -23,6 +23,7 @@ type Config struct {
 	MaxConnections  int            // of devices
 	MaxPendingBytes int64          // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
 	BufferBytes     int64          // of messages between the devices and the log
+	AckTimeout      time.Duration  // for a message that asks for an answer to be stored
 	MaxBatchBytes   int            // the largest record batch that the broker takes
 	DedupWindow     time.Duration  // for how long a message id is remembered; 0 for not at all
 	DedupBytes      int64          // for message ids
@@ -68,6 +69,7 @@ func DefaultConfig() Config {
 		MaxBatchBytes:   1<<20 + 12,      // Kafka's max.message.bytes
 		DedupWindow:     2 * time.Minute, // JetStream's
 		DedupBytes:      4 << 20,
+		AckTimeout:      30 * time.Second,
 		StopTimeout:     10 * time.Second,
 	}
 }
@@ -99,6 +101,7 @@ func (c Config) Validate() error {
 	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
 	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
 	check(c.MaxLeafNodes >= 1, "max leaf nodes: %d, want 1 or more", c.MaxLeafNodes)
+	check(c.AckTimeout > 0, "ack timeout: %v, want more than 0", c.AckTimeout)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -127,6 +130,7 @@ func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Regis
 func (c Config) ingest(store ingest.Store) ingest.Config {
 	return ingest.Config{
 		BufferBytes:   c.BufferBytes,
+		AckTimeout:    c.AckTimeout,
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
 		DedupWindow:   c.DedupWindow,
