@@ -202,6 +202,7 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 		out.MaxPendingBytes = max(memory.pending, bridge.PendingPayloads*cfg.NATS.MaxPayload)
 	}
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
+	out.AckTimeout = cfg.Bridge.AckTimeout
 	out.BufferBytes = cfg.Bridge.Buffer
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge

@@ -84,10 +84,10 @@ func benchmarkConn(b *testing.B, message string, size int, dedupWindow time.Dura
 	}
 	log := &nullLog{grown: make(chan struct{}, 1)}
 	ours, theirs := net.Pipe()
-	link := &link{}
+	link := &link{rules: 1}
 	conn := natsd.NewConn(natsd.ConnConfig{
 		Dial:     func() (net.Conn, error) { return ours, nil },
-		Subjects: []string{"telemetry.>"}, MaxPayload: 1 << 20, Handler: link, Log: slog.New(slog.DiscardHandler),
+		Subjects: []string{"telemetry.>"}, MaxPayload: 1 << 20, Handler: heard{link}, Log: slog.New(slog.DiscardHandler),
 	})
 	link.Ingest = ingest.New(ingest.Config{BufferBytes: 1 << 30, DedupWindow: dedupWindow, DedupBytes: 4 << 20, Store: log}, table, []string{"telemetry.>"}, log, conn, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(b.Context())

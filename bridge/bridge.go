@@ -128,13 +128,15 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	}
 	link := &link{rules: len(b.cfg.Rules), mqtt: b.mqtt}
 	conn := natsd.NewConn(natsd.ConnConfig{
-		Dial:       b.server.Dial,
-		Subjects:   b.cfg.subjects(),
-		MaxPayload: int(b.cfg.MaxPayload),
-		Delivered:  b.server.Delivered,
-		Handler:    heard{link},
-		Log:        b.log,
-		Registerer: b.reg,
+		Dial:     b.server.Dial,
+		Subjects: b.cfg.subjects(),
+
+		MaxSubscriptions: mqttFilters,
+		MaxPayload:       int(b.cfg.MaxPayload),
+		Delivered:        b.server.Delivered,
+		Handler:          heard{link},
+		Log:              b.log,
+		Registerer:       b.reg,
 	})
 	link.Ingest = ingest.New(b.cfg.ingest(broker), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
 	api := b.newAPI(broker)

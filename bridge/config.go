@@ -23,6 +23,7 @@ type Config struct {
 	MaxConnections     int               // of devices
 	MaxPendingBytes    int64             // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
 	BufferBytes        int64             // of messages between the devices and the log
+	AckTimeout         time.Duration     // until a message that asks for an answer and is not stored is given up
 	MaxBatchBytes      int               // the largest record batch that the broker takes
 	DedupWindow        time.Duration     // for how long a message id is remembered; 0 for not at all
 	DedupBytes         int64             // for message ids
@@ -73,6 +74,7 @@ func DefaultConfig() Config {
 		MaxBatchBytes:      1<<20 + 12,      // Kafka's max.message.bytes
 		DedupWindow:        2 * time.Minute, // JetStream's
 		DedupBytes:         4 << 20,
+		AckTimeout:         30 * time.Second,
 		StopTimeout:        10 * time.Second,
 	}
 }
@@ -105,6 +107,7 @@ func (c Config) Validate() error {
 	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
 	check(c.MaxLeafNodes >= 1, "max leaf nodes: %d, want 1 or more", c.MaxLeafNodes)
 	check(c.MaxMQTTConnections >= 1, "max MQTT connections: %d, want 1 or more", c.MaxMQTTConnections)
+	check(c.AckTimeout > 0, "ack timeout: %v, want more than 0", c.AckTimeout)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -135,6 +138,7 @@ func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Regis
 
 func (c Config) ingest(store ingest.Store) ingest.Config {
 	return ingest.Config{
+		AckTimeout:    c.AckTimeout,
 		BufferBytes:   c.BufferBytes,
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,

@@ -21,6 +21,7 @@ func (b *Bridge) listenMQTT(users *access.List) (err error) {
 		Listen:         b.cfg.MQTT,
 		MaxConnections: b.cfg.MaxMQTTConnections,
 		MaxPayload:     int(b.cfg.MaxPayload) - headerRoom,
+		MaxFilters:     mqttFilters,
 	}
 	if !users.Empty() {
 		cfg.Access = logins{users}
@@ -36,6 +37,9 @@ func (b *Bridge) listenMQTT(users *access.List) (err error) {
 	}
 	return nil
 }
+
+// mqttFilters is how many patterns NATS is listened to for, for MQTT's subscribers.
+const mqttFilters = 1024
 
 // headerRoom is what a message's headers may take on NATS's side, out of its largest
 // payload there: an MQTT message must fit with its properties.

@@ -97,7 +97,7 @@ func TestNATSAndMQTT(t *testing.T) {
 // stored reads count records of a topic's partition 0.
 func (s *site) stored(t testing.TB, topic string, count int) (records []*kgo.Record) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.box.Addr()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.box.Addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestCommandsToDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := s.mqttDevice(t, "press3", "commands/press3")
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.box.Addr()), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("commands"))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.box.Addr), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("commands"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,6 +169,7 @@ type Bridge struct {
 
 	DedupWindow time.Duration // bridge.dedupWindow; 0 remembers no message ids
 	DedupMemory int64         // bridge.dedupMemory, bytes; DedupAuto
+	AckTimeout  time.Duration // bridge.ackTimeout, until a message that is not stored is given up
 }
 
 // DedupAuto derives the room for message ids from the memory limit.
@@ -234,6 +235,7 @@ func Default() Config {
 
 			DedupWindow: 2 * time.Minute,
 			DedupMemory: DedupAuto,
+			AckTimeout:  30 * time.Second,
 		},
 	}
 }

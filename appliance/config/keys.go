@@ -168,6 +168,8 @@ var keys = []key{
 		"for how long the id of a message is remembered, so that it is not stored again; 0 for not at all"),
 	entry("bridge.dedupMemory", size(64<<10, 1<<30, word[int64]{"auto", DedupAuto}), func(c *Config) *int64 { return &c.Bridge.DedupMemory },
 		"for message ids, 40 bytes each; auto: a share of memory.limit"),
+	entry("bridge.ackTimeout", duration(time.Second, 10*time.Minute), func(c *Config) *time.Duration { return &c.Bridge.AckTimeout },
+		"until a message that asks for an answer and is not stored is refused"),
 }
 
 // maxSession is longer than any client waits.

@@ -11,6 +11,7 @@ type reason int8
 
 const (
 	taken reason = iota // it was kept
+	noRule
 	unroutable
 	badHeaders
 	headersTooLarge
@@ -35,6 +36,7 @@ const (
 	neverStored
 	storageFull
 	storeFailed
+	timedOut
 	stopped
 	unconfirmed
 	reasons
@@ -49,6 +51,7 @@ var refusals = [reasons]struct {
 	errCode     int
 	description string
 }{
+	noRule:          {"no_rule", 404, 10003, "not stored"},
 	unroutable:      {"unroutable", 400, 10003, "bad request"},
 	badHeaders:      {"bad_headers", 400, 10003, "bad request: headers cannot be read"},
 	headersTooLarge: {"headers_too_large", 400, 10097, "header size exceeds maximum allowed of 64k or 256 values"},
@@ -76,6 +79,7 @@ var refusals = [reasons]struct {
 	neverStored: {"never_stored", 400, 10003, "bad request"},
 	storageFull: {"storage_full", 503, 10047, "insufficient storage resources available"},
 	storeFailed: {"store_failed", 503, 10077, "store failed"},
+	timedOut:    {"timed_out", 503, 10077, "store failed: not stored in time"},
 	stopped:     {"stopping", 503, 10008, "temporarily unavailable: stopping"},
 	unconfirmed: {"unconfirmed", 503, 10077, "store failed"},
 }
@@ -136,7 +140,6 @@ func appendError(dst []byte, stream string, why reason, detail string) []byte {
 	known := refusals[why]
 	answer.Error.Code, answer.Error.ErrCode, answer.Error.Description = known.code, known.errCode, known.description
 	if detail != "" {
-		detail = detail[:min(len(detail), maxDetailLen)]
 		answer.Error.Description += ": " + detail
 	}
 	answer.Stream = stream

@@ -96,7 +96,7 @@ func TestDuplicateInFlight(t *testing.T) {
 				r.id("", "a")
 				r.idle()
 				r.id("r.2", "a")
-				time.Sleep(time.Minute)
+				time.Sleep(20 * time.Second)
 				r.expect(map[string]string{})
 				if got := r.log.counts(); !slices.Equal(got, []int{1}) {
 					t.Fatalf("batches of %v records, want one of 1", got)

@@ -27,6 +27,7 @@ type fakeLog struct {
 	batches  []appended
 	ends     map[string]int64 // log end offset, by topic; the tests use partition 0 where it matters
 	heldBack bool             // do not call done
+	stuck    string           // do not for this topic
 	fail     error            // call done with this
 	grown    int32            // partitions of every topic, if not 0
 	noTopic  error            // refuse every topic with this
@@ -76,7 +77,7 @@ func (f *fakeLog) Append(topic string, partition int32, b record.Batch, done fun
 	if err != nil {
 		a.base = anyOffset
 	}
-	if !f.heldBack {
+	if !f.heldBack && f.stuck != topic {
 		a.done()
 		a.done = nil
 	}
@@ -100,6 +101,23 @@ func (f *fakeLog) release() {
 			f.batches[i].done = nil
 		}
 	}
+}
+
+// goOn makes durable what was held back, and what follows.
+func (f *fakeLog) goOn() {
+	f.set(func() { f.heldBack, f.stuck = false, "" })
+	f.release()
+}
+
+// unsettled is the size in bytes of the batches that are not durable, of one topic or,
+// without a name, of all.
+func (f *fakeLog) unsettled(topic string) (size int64) {
+	for _, a := range f.all() {
+		if a.done != nil && (topic == "" || a.topic == topic) {
+			size += int64(len(a.batch))
+		}
+	}
+	return size
 }
 
 func (f *fakeLog) set(change func()) {
@@ -320,3 +338,5 @@ func (r *rig) counted(name string, labels ...string) int {
 }
 
 var errDisk = errors.New("disk broke")
+
+var discard = slog.New(slog.DiscardHandler)

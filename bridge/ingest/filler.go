@@ -115,19 +115,20 @@ func (in *Ingest) filled(g *gather, seen []dedup.Seen, end int64, err error) {
 // placeFilled places the messages that waited at g. Some may wait again, for a message
 // that is on its way.
 func (in *Ingest) placeFilled(g *gather) {
-	all := g.guard.waiting
-	g.guard.waiting = nil
+	waiting := &g.guard.waiting
 	in.scratch.replaying = g
 	defer func() { in.scratch.replaying = nil }()
-	for i := range all {
-		w := &all[i]
-		in.buffered -= w.cost
+	for range waiting.messages.len {
+		w := in.nextWaiting(waiting)
+		if w == nil {
+			break // some were let go to make room
+		}
 		size, why, err := in.prepare(&w.message, w.received)
 		if why == taken {
 			why, err = in.place(g.topic, &w.message, w.received, size)
 		}
 		if why != taken {
-			in.turnAway(w.message.Rule, w.message.Reply, why, err)
+			in.turnAway(w.message.Rule, &w.message, why, err)
 		}
 	}
 	in.sendHurried()
@@ -137,10 +138,5 @@ func (in *Ingest) placeFilled(g *gather) {
 }
 
 func (in *Ingest) refuseUnfilled(gd *guard, why reason, err error) {
-	for _, w := range gd.waiting {
-		in.buffered -= w.cost
-		in.turnAway(w.message.Rule, w.message.Reply, why, err)
-	}
-	gd.waiting = nil
-	in.acker.poke()
+	in.refuseAllOf(&gd.waiting, why, err)
 }

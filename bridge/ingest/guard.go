@@ -29,6 +29,8 @@ type ids struct {
 type claim struct {
 	batch *batch
 	delta int32
+	core  bool  // it is a best-effort one, of rule, that nobody waits for
+	rule  int32 // while core
 }
 
 // claimed is the id of one of a batch's messages.
@@ -45,13 +47,13 @@ const idOverhead = 96 // what an id costs beside its message, until that is stor
 type guard struct {
 	scope   uint32 // of its ids in the window
 	state   guardState
-	known   int64      // of the records before this offset, the ids are known
-	seenEnd int64      // the largest high watermark that was seen
-	behind  bool       // a batch was stored behind others' records
-	last    dedup.Seen // the last message with an id; its offset is anyOffset for none
-	waiting []waiting  // until the ids are known, in order of arrival
-	err     error      // while unreadable
-	retryAt time.Time  // while unreadable: not before this
+	known   int64       // of the records before this offset, the ids are known
+	seenEnd int64       // the largest high watermark that was seen
+	behind  bool        // a batch was stored behind others' records
+	last    dedup.Seen  // the last message with an id; its offset is anyOffset for none
+	waiting waitingRoom // until the ids are known
+	err     error       // while unreadable
+	retryAt time.Time   // while unreadable: not before this
 }
 
 type guardState int8
@@ -63,7 +65,7 @@ const (
 	unreadable                   // the last try failed
 )
 
-func (gd *guard) idle() bool { return gd == nil || len(gd.waiting) == 0 && gd.state != reading }
+func (gd *guard) idle() bool { return gd == nil || gd.waiting.messages.len == 0 && gd.state != reading }
 
 // screen looks at what a message asks before it is placed at g. It is placed only if
 // place is true, at scratch's wants.offset; else it waits, or is another's duplicate,
@@ -84,9 +86,8 @@ func (in *Ingest) screen(g *gather, m *Message, received time.Time, size int) (p
 	case err != nil:
 		return false, idsUnread, err
 	case !known:
-		in.awaitIDs(g.guard, m, received, size)
-		return false, taken, nil
-	case in.duplicate(g, m):
+		return false, in.keepWaiting(&g.guard.waiting, m, received, size), nil
+	case in.duplicate(g, m, received):
 		return false, taken, nil
 	}
 	return in.follows(g, m, received, size)
@@ -94,17 +95,20 @@ func (in *Ingest) screen(g *gather, m *Message, received time.Time, size int) (p
 
 // duplicate reports whether the message's id is that of another, and has the message
 // answered as that one is.
-func (in *Ingest) duplicate(g *gather, m *Message) bool {
+func (in *Ingest) duplicate(g *gather, m *Message, received time.Time) bool {
 	w := &in.scratch.wants
 	if len(w.id) == 0 {
 		return false
 	}
 	id := in.ids.window.ID(g.guard.scope, w.id)
-	if c, ok := in.ids.claims[id]; ok {
-		in.join(c, m)
+	if _, ok := in.ids.claims[id]; ok {
+		if why := in.join(id, m, received); why != taken {
+			in.turnAway(in.scratch.route.Rule, m, why, nil)
+			return true
+		}
 	} else if offset, ok := in.ids.window.Find(id, time.Now()); ok {
-		if len(m.Reply) > 0 {
-			in.acker.repeat(m.Reply, g.stream, g.partition, offset)
+		if m.asks() {
+			in.acker.repeat(m, g.stream, g.partition, offset)
 		}
 	} else {
 		return false
@@ -114,16 +118,74 @@ func (in *Ingest) duplicate(g *gather, m *Message) bool {
 }
 
 // join has a message answered as the one with its id is, which is on its way.
-func (in *Ingest) join(c claim, m *Message) {
-	if len(m.Reply) == 0 {
-		return
+func (in *Ingest) join(id dedup.ID, m *Message, received time.Time) reason {
+	if !m.asks() {
+		return taken
+	}
+	cost := int64(len(m.Reply)) + ackOverhead
+	if !in.makeRoom(&in.ids.claims[id].batch.gather.holder, cost) {
+		return bufferFull
+	}
+	c, ok := in.ids.claims[id]
+	if !ok { // it was let go to make room
+		return bufferFull
 	}
 	b := c.batch
-	b.await(m.Reply, ack{delta: c.delta, rule: int32(in.scratch.route.Rule), duplicate: true})
-	in.chargeMore(b, int64(len(m.Reply))+ackOverhead)
+	if c.core { // somebody waits for it from now on
+		c.core = false
+		in.ids.claims[id] = c
+		b.lessCore(c.rule)
+	}
+	if !b.awaited() {
+		b.since = received
+	}
+	b.await(m, ack{delta: c.delta, rule: int32(in.scratch.route.Rule), duplicate: true})
+	in.chargeMore(b, cost)
+	in.watchOver()
 	if b.gather.batch == b {
 		in.hurryUp(b.gather)
 	}
+	return taken
+}
+
+// lessCore counts one best-effort message of a rule less.
+func (b *batch) lessCore(rule int32) {
+	for i := range b.core {
+		if b.core[i].rule == rule && b.core[i].count > 0 {
+			b.core[i].count--
+			return
+		}
+	}
+}
+
+// forgetIDs forgets the ids of a batch that is let go. Who waited for one of them has
+// what is stored looked at again.
+func (in *Ingest) forgetIDs(b *batch) {
+	for _, c := range b.ids {
+		delete(in.ids.claims, c.id)
+	}
+	gd := b.gather.guard
+	if len(b.ids) > 0 && gd.state == read && gd.waiting.messages.len > 0 {
+		in.fill(b.gather)
+	}
+}
+
+// moveIDs follows the records of b, whose deltas have become those in moved, or that
+// are gone.
+func (in *Ingest) moveIDs(b *batch, moved []int32) {
+	kept := b.ids[:0]
+	for _, c := range b.ids {
+		if moved[c.delta] == gone {
+			delete(in.ids.claims, c.id)
+			continue
+		}
+		c.delta = moved[c.delta]
+		at := in.ids.claims[c.id]
+		at.delta = c.delta
+		in.ids.claims[c.id] = at
+		kept = append(kept, c)
+	}
+	b.ids = kept
 }
 
 // follows works out at which offset the message belongs that expects to follow
@@ -135,8 +197,7 @@ func (in *Ingest) follows(g *gather, m *Message, received time.Time, size int) (
 	}
 	last := in.ids.window.ID(g.guard.scope, w.lastID)
 	if _, ok := in.ids.claims[last]; ok {
-		in.awaitIDs(g.guard, m, received, size)
-		return false, taken, nil
+		return false, in.keepWaiting(&g.guard.waiting, m, received, size), nil
 	}
 	if g.guard.last.ID != last || g.guard.last.Offset == anyOffset {
 		return false, otherLastID, nil
@@ -167,7 +228,7 @@ func (in *Ingest) idsKnown(g *gather) (bool, error) {
 	case gd.state == unread || gd.state == unreadable:
 		in.fill(g)
 		return false, nil
-	case gd.state == reading || len(gd.waiting) > 0:
+	case gd.state == reading || gd.waiting.messages.len > 0:
 		return false, nil
 	}
 	return in.upToDate(g)
@@ -202,21 +263,15 @@ func (in *Ingest) newScope(gd *guard) {
 	*gd = guard{scope: in.ids.scopes, last: dedup.Seen{Offset: anyOffset}}
 }
 
-// awaitIDs keeps a message until more is known of its partition's ids.
-func (in *Ingest) awaitIDs(gd *guard, m *Message, received time.Time, size int) {
-	cost := charge(m, size) + batchOverhead
-	in.buffered += cost
-	gd.waiting = append(gd.waiting, waiting{m.clone(), received, cost})
-}
-
-// claim remembers that the message that was just added to b has the id in scratch.
-func (in *Ingest) claim(b *batch) {
+// claim remembers that the message that was just added to b has the id in scratch, and
+// whether it is a best-effort one.
+func (in *Ingest) claim(b *batch, core bool) {
 	if in.cfg.DedupWindow == 0 || len(in.scratch.wants.id) == 0 {
 		return
 	}
 	c := claimed{in.ids.window.ID(b.gather.guard.scope, in.scratch.wants.id), int32(b.count - 1)}
 	b.ids = append(b.ids, c)
-	in.ids.claims[c.id] = claim{b, c.delta}
+	in.ids.claims[c.id] = claim{b, c.delta, core, int32(in.scratch.route.Rule)}
 	in.ids.grown = max(in.ids.grown, len(in.ids.claims))
 	in.chargeMore(b, idOverhead)
 }
@@ -243,7 +298,7 @@ func (in *Ingest) settleIDs(b *batch) {
 	if b.err == nil {
 		in.advance(b)
 	}
-	if len(gd.waiting) > 0 {
+	if gd.waiting.messages.len > 0 {
 		in.placeFilled(b.gather)
 	}
 }

@@ -9,11 +9,11 @@
 // The ids of messages that are stored are in their records, in the log: what is
 // remembered of them here is read from there after a start.
 //
-// Take and Idle are the reader's to call, from one goroutine; neither waits for
-// the disk, the network or a timer. Run owns four goroutines: the sender, which
-// alone calls Append and so keeps each partition's order; the resolver, which
-// alone asks for topics; the filler, which alone reads ids from logs; and the acker,
-// which answers. Sizes are in bytes,
+// Take and Idle may be called from any goroutine; neither waits for the disk, the
+// network or a timer. Run owns five goroutines: the sender, which alone calls Append and
+// so keeps each partition's order; the resolver, which alone asks for topics; the
+// filler, which alone reads ids from logs; the watcher, which ends waits that take too
+// long; and the acker, which answers. Sizes are in bytes,
 // timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
 // by a limit that stands beside it.
 package ingest
@@ -51,18 +51,27 @@ type Publisher interface {
 	Publish(subject, payload []byte) error
 }
 
-// Message is what a device sent. Its bytes are only valid during Take.
+// Message is what a device sent. Its bytes are only valid during Take. One with
+// neither Reply nor Answerer asks for no answer, and is kept as best can be done.
 type Message struct {
-	Rule    int // the rule whose subscription brought the message
+	Rule    int // the rule whose subscription brought the message; AnyRule
 	Subject []byte
-	Reply   []byte // where to answer; empty asks for no answer
+	Reply   []byte // the subject where to answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
+
+	Answerer Answerer // answers in Reply's place; nil for none
+	Token    uint64   // tells the Answerer which message it is
 }
+
+// AnyRule stands for the first rule that takes the message's subject, in a Message
+// that no rule's subscription brought.
+const AnyRule = -1
 
 // Config bounds the gathering. A field that is 0 has its default.
 type Config struct {
 	BufferBytes   int64         // gathered and in flight, with what is kept to answer; 16 MiB
+	AckTimeout    time.Duration // for a message that asks for an answer; 30 s
 	BatchBytes    int           // a batch goes before it passes this size; 64 KiB
 	BatchRecords  int           // a batch goes when it has this many records; 500
 	Linger        time.Duration // a batch goes when it has a record this old, of a rule that says nothing else; 20 ms
@@ -99,6 +108,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	def(&c.BufferBytes, 16<<20)
+	def(&c.AckTimeout, 30*time.Second)
 	def(&c.BatchBytes, 64<<10)
 	def(&c.BatchRecords, 500)
 	def(&c.Linger, subject.DefaultLinger)
@@ -134,7 +144,7 @@ func def[T int | int64 | time.Duration](field *T, value T) {
 
 // ErrUnconfirmed is wrapped by Run's error when it ended before all that was
 // taken was confirmed.
-var ErrUnconfirmed = errors.New("not confirmed before the end")
+var ErrUnconfirmed = errors.New("not confirmed")
 
 // Ingest gathers messages. New makes one.
 type Ingest struct {
@@ -152,6 +162,7 @@ type Ingest struct {
 	wakeResolver chan struct{} // holds a token when unresolved has grown
 	wakeFiller   chan struct{} // holds a token when unfilled has grown
 	tailBounds   dedup.Bounds
+	wakeWatcher  chan struct{} // holds a token when watched was set
 
 	mu         sync.Mutex // guards all below; never held across a call of Appender or Publisher
 	stopping   bool
@@ -164,10 +175,15 @@ type Ingest struct {
 	crowded    bool                // topics were refused for their number, and that was logged
 	hurry      []*gather           // have messages that wait for an answer, since the last Idle
 	open       openHeap            // open batches, the one that has to go first in front
-	ready      []*batch            // sealed, not yet handed to the Appender
+	ready      list[*gather]       // have batches that are sealed and not yet handed to the Appender
+	blocked    list[*gather]       // do, too, and have to wait for batches to complete
 	live       map[*batch]struct{} // sealed, not yet completed
+	core       list[droppable]     // has best-effort messages that may be let go, the oldest in front
 	buffered   int64               // bytes
 	lingering  int64               // of them, those in open batches
+	sentBytes  int64               // of them, those that the Appender has
+	largest    *holder             // of buffered; see mostBy
+	watched    bool                // there is somebody to watch for
 }
 
 // New makes an Ingest that routes by table. Metrics count rules by rules' names,
@@ -181,6 +197,7 @@ func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender
 		wakeSender:   make(chan struct{}, 1),
 		wakeResolver: make(chan struct{}, 1),
 		wakeFiller:   make(chan struct{}, 1),
+		wakeWatcher:  make(chan struct{}, 1),
 		topics:       map[string]*topicState{},
 		live:         map[*batch]struct{}{},
 	}
@@ -217,25 +234,38 @@ func (in *Ingest) Take(m *Message) {
 	defer in.mu.Unlock()
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
-	if in.scratch.route.Rule != m.Rule {
+	if !in.ours(m) {
 		return
 	}
-	in.metrics.took(m)
+	in.metrics.took(in.scratch.route.Rule, m)
 	if why == taken {
 		why, err = in.admit(m, now, size)
 	}
 	if why != taken {
-		in.turnAway(m.Rule, m.Reply, why, err)
+		in.turnAway(in.scratch.route.Rule, m, why, err)
 	}
+}
+
+// ours reports whether m, whose route is in scratch, is to be taken. One that no
+// rule's subscription brought has nobody else to tell that no rule takes it.
+func (in *Ingest) ours(m *Message) bool {
+	rule := in.scratch.route.Rule
+	if m.Rule != AnyRule {
+		return rule == m.Rule
+	}
+	if rule < 0 {
+		in.metrics.unmatched.Inc()
+		if m.asks() {
+			in.acker.refuse(m, noRule, subject.ErrNoRule)
+		}
+	}
+	return rule >= 0
 }
 
 // admit puts a prepared message where it belongs, if there is room.
 func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	if in.stopping {
 		return stopped, nil
-	}
-	if in.buffered+charge(m, size)+batchOverhead+in.scratch.wants.cost() > in.cfg.BufferBytes {
-		return bufferFull, nil
 	}
 	t, why := in.topic(in.scratch.route.Topic, now)
 	switch {
@@ -244,8 +274,7 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	case t.state == refused:
 		return topicRefused, t.err
 	case t.state == unknown:
-		in.await(t, m, now, size)
-		return taken, nil
+		return in.keepWaiting(&t.waiting, m, now, size), nil
 	}
 	return in.place(t, m, now, size)
 }
@@ -266,6 +295,9 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 			return why, err
 		}
 	}
+	if !in.makeRoom(&g.holder, charge(m, size)+batchOverhead+wants.cost()) {
+		return bufferFull, nil
+	}
 	if g.batch != nil && (g.batch.builder.Len()+size > in.cfg.BatchBytes || wants.offset != anyOffset) {
 		in.seal(g)
 	}
@@ -273,13 +305,14 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g.batch == nil {
 		in.openBatch(g, rule.codec)
 	}
-	cost := g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
-	in.buffered += cost
-	in.lingering += cost
+	in.chargeMore(g.batch, g.batch.add(m, received, &in.scratch, size))
 	in.lingerAtMost(g, received, rule.linger)
-	in.claim(g.batch)
-	if len(m.Reply) > 0 {
+	in.claim(g.batch, !m.asks())
+	if !m.asks() {
+		in.mayDrop(g.batch, &g.batch.drops, &g.holder)
+	} else {
 		in.hurryUp(g)
+		in.watchOver()
 	}
 	if wants.offset != anyOffset { // alone, since it may be refused
 		g.batch.at, g.batch.byID = wants.offset, len(wants.lastID) > 0
@@ -318,11 +351,11 @@ func (in *Ingest) sendHurried() {
 }
 
 // turnAway lets a message go, and never silently.
-func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
+func (in *Ingest) turnAway(rule int, m *Message, why reason, err error) {
 	if why == topicRefused && in.cfg.Crowded(err) {
 		why = topicLimit
 	}
-	if len(reply) == 0 {
+	if !m.asks() {
 		in.metrics.dropped[rule][why].Inc()
 		return
 	}
@@ -330,7 +363,7 @@ func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
 	if why == topicRefused && in.cfg.Permanent(err) {
 		why = neverStored
 	}
-	in.acker.refuse(reply, why, err)
+	in.acker.refuse(m, why, err)
 }
 
 // Run gathers, appends and answers until ctx is done. It then sends off what was
@@ -346,6 +379,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	all.Go(func() { in.send(work) })
 	all.Go(func() { in.resolve(work) })
 	all.Go(func() { in.fillAll(work) })
+	all.Go(func() { in.watch(work) })
 	all.Go(func() { in.acker.run(work) })
 
 	<-ctx.Done()
@@ -356,7 +390,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	case <-in.acker.drained:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("%d messages: %w", in.abandon(), ErrUnconfirmed)
+		return fmt.Errorf("%d messages: %w before the end", in.abandon(), ErrUnconfirmed)
 	}
 }
 
@@ -376,17 +410,18 @@ func (in *Ingest) abandon() int {
 	defer in.mu.Unlock()
 	messages := 0
 	for _, t := range in.topics {
-		messages += len(t.waiting)
+		messages += t.waiting.messages.len
 		in.refuseWaiting(t, unconfirmed, nil)
 		for _, g := range t.gathers {
 			if g.guard != nil {
-				messages += len(g.guard.waiting)
+				messages += g.guard.waiting.messages.len
 				in.refuseUnfilled(g.guard, unconfirmed, nil)
 			}
 		}
 	}
-	in.ready = nil
 	for b := range in.live {
+		b.queued.leave() // nobody sends it any more
+		b.drops.leave()
 		if in.acker.abandon(b) {
 			messages += b.count
 		}

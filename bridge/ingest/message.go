@@ -36,7 +36,7 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	if err := in.table.Route(m.Subject, &s.route); err != nil {
 		return 0, unroutable, err
 	}
-	if s.route.Rule != m.Rule {
+	if m.Rule != AnyRule && s.route.Rule != m.Rule {
 		return 0, unroutable, nil
 	}
 	if !in.rules[s.route.Rule].allows(m) {
@@ -149,8 +149,14 @@ func (m *Message) clone() Message {
 		all = append(all, part...)
 		return all[at:len(all):len(all)]
 	}
-	return Message{Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload)}
+	return Message{
+		Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload),
+		Answerer: m.Answerer, Token: m.Token,
+	}
 }
+
+// asks reports whether somebody wants to know what becomes of m.
+func (m *Message) asks() bool { return len(m.Reply) > 0 || m.Answerer != nil }
 
 func (m *Message) len() int {
 	return len(m.Subject) + len(m.Reply) + len(m.Headers) + len(m.Payload)

@@ -16,6 +16,7 @@ type metrics struct {
 
 	duplicates []prometheus.Counter // by rule
 
+	unmatched    prometheus.Counter
 	unanswered   prometheus.Counter
 	batches      prometheus.Counter
 	batchRecords prometheus.Histogram
@@ -29,12 +30,15 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 		Name: "headwater_bridge_dropped_total", Help: "Best-effort messages that were not stored.",
 	}, []string{"rule", "reason"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "headwater_bridge_refused_total", Help: "Messages with an answer that were not stored, and whose publisher was told so.",
+		Name: "headwater_bridge_refused_total", Help: "Messages with an answer that were not stored, or not confirmed in time, and whose publisher was told so.",
 	}, []string{"rule", "reason"})
 	duplicates := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headwater_bridge_duplicates_total", Help: "Messages that were not stored since one with the same id is, or was on its way.",
 	}, []string{"rule"})
 	m := &metrics{
+		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_bridge_unmatched_total", Help: "Messages that were not stored since no rule takes their subject, of those that no rule's subscription brought.",
+		}),
 		unanswered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_bridge_unanswered_total", Help: "Answers that could not be sent.",
 		}),
@@ -55,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 		m.refused = append(m.refused, byReason(refused, rule))
 	}
 	if reg != nil {
-		reg.MustRegister(messages, dropped, refused, duplicates, m.unanswered, m.batches, m.batchRecords,
+		reg.MustRegister(messages, dropped, refused, duplicates, m.unmatched, m.unanswered, m.batches, m.batchRecords,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "headwater_bridge_buffered_bytes", Help: "Bytes of messages that are gathered or on their way to the log.",
 			}, buffered),
@@ -71,15 +75,17 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 
 func byReason(vec *prometheus.CounterVec, rule string) (counters [reasons]prometheus.Counter) {
 	for why := taken + 1; why < reasons; why++ {
-		counters[why] = vec.WithLabelValues(rule, refusals[why].label)
+		if why != noRule { // which counts for none
+			counters[why] = vec.WithLabelValues(rule, refusals[why].label)
+		}
 	}
 	return counters
 }
 
-func (m *metrics) took(msg *Message) {
+func (m *metrics) took(rule int, msg *Message) {
 	kind := core
-	if len(msg.Reply) > 0 {
+	if msg.asks() {
 		kind = acked
 	}
-	m.messages[msg.Rule][kind].Inc()
+	m.messages[rule][kind].Inc()
 }
