@@ -24,6 +24,7 @@ type acker struct {
 // refusal is an answer to a message that is not kept.
 type refusal struct {
 	reply  []byte
+	asker  asker // in place of reply, if there is one
 	why    reason
 	detail string
 }
@@ -67,8 +68,9 @@ func (a *acker) abandon(b *batch) bool {
 }
 
 // refuse queues an answer that says why. When more wait than may, it is given up
-// and counted: the publisher will run into its time limit.
-func (a *acker) refuse(reply []byte, why reason, err error) {
+// and counted: the publisher will run into its time limit. Not so where an Answerer
+// counts on it, which itself bounds how many wait.
+func (a *acker) refuse(m *Message, why reason, err error) {
 	var detail string
 	if err != nil {
 		detail = err.Error()
@@ -76,12 +78,12 @@ func (a *acker) refuse(reply []byte, why reason, err error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refusalBytes >= maxRefusalBytes {
+	if a.refusalBytes >= maxRefusalBytes && m.Answerer == nil {
 		a.in.metrics.unanswered.Inc()
 		return
 	}
-	a.refusalBytes += refusalCost(len(reply), len(detail))
-	a.refusals = append(a.refusals, refusal{append([]byte(nil), reply...), why, detail})
+	a.refusalBytes += refusalCost(len(m.Reply), len(detail))
+	a.refusals = append(a.refusals, refusal{append([]byte(nil), m.Reply...), asker{m.Answerer, m.Token}, why, detail})
 	a.poke()
 }
 
@@ -175,6 +177,10 @@ func (a *acker) confirm(done []*batch) {
 func (a *acker) succeed(b *batch) {
 	start := int32(0)
 	for _, k := range b.acks {
+		if k.asker >= 0 {
+			b.askers[k.asker].answer(b.gather.partition, b.baseOffset+int64(k.delta), nil)
+			continue
+		}
 		a.answer = appendPubAck(a.answer[:0], b.gather.stream, b.baseOffset+int64(k.delta), b.gather.partition)
 		a.publish(b.replies[start:k.replyEnd], a.answer)
 		start = k.replyEnd
@@ -187,6 +193,10 @@ func (a *acker) fail(b *batch) {
 	start := int32(0)
 	for _, k := range b.acks {
 		a.in.metrics.refused[k.rule][why].Inc()
+		if k.asker >= 0 {
+			b.askers[k.asker].answer(b.gather.partition, -1, newRefusal(why, b.err.Error()))
+			continue
+		}
 		a.publish(b.replies[start:k.replyEnd], a.answer)
 		start = k.replyEnd
 	}
@@ -197,6 +207,10 @@ func (a *acker) fail(b *batch) {
 
 func (a *acker) refuseAll(refusals []refusal) {
 	for _, r := range refusals {
+		if r.asker.answerer != nil {
+			r.asker.answer(-1, -1, newRefusal(r.why, r.detail))
+			continue
+		}
 		a.answer = appendError(a.answer[:0], "", r.why, r.detail)
 		a.publish(r.reply, a.answer)
 	}

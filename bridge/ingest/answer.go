@@ -10,7 +10,8 @@ import (
 type reason int8
 
 const (
-	taken reason = iota // it was kept
+	taken  reason = iota // it was kept
+	noRule               // it is nobody's; only who comes by AnyRule gets here
 	unroutable
 	badHeaders
 	headersTooLarge
@@ -38,6 +39,7 @@ var refusals = [reasons]struct {
 	errCode     int
 	description string
 }{
+	noRule:          {"no_rule", 404, 10003, "no rule takes the subject"},
 	unroutable:      {"unroutable", 400, 10003, "bad request"},
 	badHeaders:      {"bad_headers", 400, 10003, "bad request: headers cannot be read"},
 	headersTooLarge: {"headers_too_large", 400, 10097, "header size exceeds maximum allowed of 64k or 256 values"},

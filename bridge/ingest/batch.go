@@ -16,7 +16,7 @@ const (
 // gathered or waiting for its topic.
 func charge(m *Message, size int) int64 {
 	size = max(size, m.len())
-	if len(m.Reply) == 0 {
+	if !m.wantsAnswer() {
 		return int64(size)
 	}
 	return int64(size) + int64(len(m.Reply)) + ackOverhead
@@ -32,7 +32,8 @@ type batch struct {
 
 	acks    []ack
 	replies []byte // the acks' reply subjects, one after the other
-	core    []run  // the best-effort messages, in case that they are lost
+	askers  []asker
+	core    []run // the best-effort messages, in case that they are lost
 
 	done       func(baseOffset int64, err error) // for the Appender; made once
 	baseOffset int64                             // set by done
@@ -46,6 +47,7 @@ type ack struct {
 	delta    int32 // of its offset from the base offset
 	replyEnd int32 // where its reply subject ends in replies; it starts where the one before ends
 	rule     int32
+	asker    int32 // its place in askers; -1 for who is answered by reply subject
 }
 
 // run is messages of one rule, next to each other.
@@ -64,9 +66,14 @@ func (b *batch) add(m *Message, received time.Time, key []byte, headers []record
 		value = []byte{} // an empty payload is a value; null would be a tombstone
 	}
 	b.builder.Add(received.UnixMilli(), key, value, headers)
-	if len(m.Reply) > 0 {
+	if m.wantsAnswer() {
 		b.replies = append(b.replies, m.Reply...)
-		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule)})
+		who := int32(-1)
+		if m.Answerer != nil {
+			who = int32(len(b.askers))
+			b.askers = append(b.askers, asker{m.Answerer, m.Token})
+		}
+		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule), asker: who})
 	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == int32(m.Rule) {
 		b.core[last].count++
 	} else {
@@ -87,7 +94,8 @@ func (in *Ingest) reuse(b *batch) {
 	if cap(replies) > maxKeptBytes {
 		replies = nil
 	}
-	*b = batch{acks: b.acks[:0], replies: replies, core: b.core[:0], done: b.done}
+	clear(b.askers)
+	*b = batch{acks: b.acks[:0], replies: replies, askers: b.askers[:0], core: b.core[:0], done: b.done}
 	in.batches.Put(b)
 }
 

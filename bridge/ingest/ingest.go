@@ -48,12 +48,17 @@ type Publisher interface {
 
 // Message is what a device sent. Its bytes are only valid during Take.
 type Message struct {
-	Rule    int // the rule whose subscription brought the message
+	Rule    int // the rule whose subscription brought the message; AnyRule for the first that matches
 	Subject []byte
 	Reply   []byte // where to answer; empty asks for no answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
 	Late    bool // the reader falls behind: it must not be held up by this one
+
+	// Answerer is told what became of the message, in place of a Reply, and Token is
+	// what it knows the message by. Nil asks for no answer.
+	Answerer Answerer
+	Token    uint64
 }
 
 // Config bounds the gathering. A field that is 0 has its default.
@@ -173,7 +178,8 @@ func (in *Ingest) bufferedBytes() float64 {
 // Take takes a message, or lets it go: a best-effort one is counted as dropped,
 // one that asked for an answer is refused with the reason. A message that reached
 // the reader by another rule than the first that matches is somebody else's copy
-// and is passed over.
+// and is passed over. Take and Idle may be called from any goroutine, as long as
+// those who call Take call Idle behind it.
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -183,7 +189,7 @@ func (in *Ingest) Take(m *Message) {
 	}
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
-	if in.scratch.route.Rule != m.Rule {
+	if !in.isFor(m) {
 		return
 	}
 	in.metrics.took(m)
@@ -191,14 +197,30 @@ func (in *Ingest) Take(m *Message) {
 		why, err = in.admit(m, now, size)
 	}
 	if why != taken {
-		in.turnAway(m.Rule, m.Reply, why, err)
+		in.turnAway(m, why, err)
 	}
+}
+
+// isFor reports whether m is to be taken, given the route in scratch: it came by the
+// rule that the route has, or by none in particular. It is told of a rule then.
+func (in *Ingest) isFor(m *Message) bool {
+	if m.Rule != AnyRule {
+		return m.Rule == in.scratch.route.Rule
+	}
+	if in.scratch.route.Rule < 0 {
+		if m.wantsAnswer() {
+			in.acker.refuse(m, noRule, nil)
+		}
+		return false
+	}
+	m.Rule = in.scratch.route.Rule
+	return true
 }
 
 // takeLate lets a message go at the least cost.
 func (in *Ingest) takeLate(m *Message) {
 	err := in.table.Route(m.Subject, &in.scratch.route)
-	if in.scratch.route.Rule != m.Rule {
+	if !in.isFor(m) {
 		return
 	}
 	in.metrics.took(m)
@@ -206,7 +228,7 @@ func (in *Ingest) takeLate(m *Message) {
 	if err != nil {
 		why = unroutable
 	}
-	in.turnAway(m.Rule, m.Reply, why, err)
+	in.turnAway(m, why, err)
 }
 
 // admit puts a prepared message where it belongs, if there is room.
@@ -251,7 +273,7 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	in.buffered += cost
 	in.lingering += cost
 	in.lingerAtMost(g, received, rule.linger)
-	if len(m.Reply) > 0 && !g.hurrying {
+	if m.wantsAnswer() && !g.hurrying {
 		g.hurrying = true
 		in.hurry = append(in.hurry, g)
 	}
@@ -281,19 +303,19 @@ func (in *Ingest) sendHurried() {
 }
 
 // turnAway lets a message go, and never silently.
-func (in *Ingest) turnAway(rule int, reply []byte, why reason, err error) {
+func (in *Ingest) turnAway(m *Message, why reason, err error) {
 	if why == topicRefused && in.cfg.Crowded(err) {
 		why = topicLimit
 	}
-	if len(reply) == 0 {
-		in.metrics.dropped[rule][why].Inc()
+	if !m.wantsAnswer() {
+		in.metrics.dropped[m.Rule][why].Inc()
 		return
 	}
-	in.metrics.refused[rule][why].Inc()
+	in.metrics.refused[m.Rule][why].Inc()
 	if why == topicRefused && in.cfg.Permanent(err) {
 		why = neverStored
 	}
-	in.acker.refuse(reply, why, err)
+	in.acker.refuse(m, why, err)
 }
 
 // Run gathers, appends and answers until ctx is done. It then sends off what was

@@ -33,7 +33,7 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	if err := in.table.Route(m.Subject, &s.route); err != nil {
 		return 0, unroutable, err
 	}
-	if s.route.Rule != m.Rule {
+	if s.route.Rule != m.Rule && m.Rule != AnyRule {
 		return 0, unroutable, nil
 	}
 	if !in.rules[s.route.Rule].allows(m) {
@@ -143,8 +143,11 @@ func (m *Message) clone() Message {
 		all = append(all, part...)
 		return all[at:len(all):len(all)]
 	}
-	return Message{Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload)}
+	return Message{Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload), Answerer: m.Answerer, Token: m.Token}
 }
+
+// wantsAnswer reports whether somebody is to be told what became of m.
+func (m *Message) wantsAnswer() bool { return len(m.Reply) > 0 || m.Answerer != nil }
 
 func (m *Message) len() int {
 	return len(m.Subject) + len(m.Reply) + len(m.Headers) + len(m.Payload)

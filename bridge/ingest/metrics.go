@@ -58,7 +58,7 @@ func newMetrics(reg prometheus.Registerer, ruleNames []string, buffered func() f
 }
 
 func byReason(vec *prometheus.CounterVec, rule string) (counters [reasons]prometheus.Counter) {
-	for why := taken + 1; why < reasons; why++ {
+	for why := unroutable; why < reasons; why++ {
 		counters[why] = vec.WithLabelValues(rule, refusals[why].label)
 	}
 	return counters
@@ -66,7 +66,7 @@ func byReason(vec *prometheus.CounterVec, rule string) (counters [reasons]promet
 
 func (m *metrics) took(msg *Message) {
 	kind := core
-	if len(msg.Reply) > 0 {
+	if msg.wantsAnswer() {
 		kind = acked
 	}
 	m.messages[msg.Rule][kind].Inc()

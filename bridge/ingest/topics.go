@@ -219,7 +219,7 @@ func (in *Ingest) placeWaiting(t *topicState) {
 			why = in.place(t, &w.message, w.received, size)
 		}
 		if why != taken {
-			in.turnAway(w.message.Rule, w.message.Reply, why, err)
+			in.turnAway(&w.message, why, err)
 		}
 	}
 	t.waiting = nil
@@ -228,7 +228,7 @@ func (in *Ingest) placeWaiting(t *topicState) {
 func (in *Ingest) refuseWaiting(t *topicState, why reason, err error) {
 	for _, w := range t.waiting {
 		in.buffered -= w.cost
-		in.turnAway(w.message.Rule, w.message.Reply, why, err)
+		in.turnAway(&w.message, why, err)
 	}
 	t.waiting = nil
 	in.acker.poke()
