@@ -2,10 +2,10 @@ package natsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,10 +23,13 @@ type Handler interface {
 
 // ConnConfig says how a Conn connects.
 type ConnConfig struct {
-	Dial       func() (net.Conn, error)
-	Subjects   []string // a subscription each; Message.Rule is the place in this list
-	MaxPayload int      // of a message with its headers, in bytes
-	MaxPending int64    // bytes that the server keeps for us before it throws us out
+	Name     string // of the connection, in logs and metrics; empty is "ingest"
+	Dial     func() (net.Conn, error)
+	Subjects []string // a subscription each; Message.Rule is the place in this list
+	// MaxSubscriptions bounds what Subscribe adds to Subjects.
+	MaxSubscriptions int
+	MaxPayload       int   // of a message with its headers, in bytes
+	MaxPending       int64 // bytes that the server keeps for us before it throws us out
 
 	// Pending tells how many bytes the server keeps for a client. Nil: no message
 	// is ever late.
@@ -35,14 +38,15 @@ type ConnConfig struct {
 	// out. Nil: what was lost is not counted.
 	Sent func(client uint64) (messages int64, ok bool)
 
-	Handler    Handler
+	Handler    Handler // nil takes nothing, and subscribes to nothing
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
 }
 
-// Conn is the bridge's own connection to the embedded server. It speaks just
+// Conn is a connection of the bridge's own to the embedded server. It speaks just
 // enough of the client protocol: a full client queues without bound, or drops,
-// what its handler leaves.
+// what its handler leaves. There may be more than one, so that one flow of messages
+// does not hold up another.
 //
 // A connection that is lost while Conn runs is made again, counted and logged: nats-server throws out a client that falls too far behind, and failing
 // as a whole would take Kafka's clients down for the sake of what is lost anyway.
@@ -52,24 +56,34 @@ type Conn struct {
 	reconnects prometheus.Counter
 	lost       prometheus.Counter
 
-	mu           sync.Mutex // guards all below
-	current      *session   // nil while not subscribed
-	unsubscribed bool
-	up           chan struct{} // closed when first subscribed
+	mu            sync.Mutex     // guards all below
+	subscriptions *subscriptions // its limit never changes
+	greeted       *session       // has been told of subscriptions, and is told of changes; may be ending
+	current       *session       // nil while not subscribed
+	up            chan struct{}  // closed when first subscribed
 }
+
+const reconnectsHelp = "Times that the bridge lost a connection to the embedded nats-server, and with it the messages on their way."
 
 // NewConn makes a Conn, which connects when it runs.
 func NewConn(cfg ConnConfig) *Conn {
+	if cfg.Name == "" {
+		cfg.Name = "ingest"
+	}
+	labels := prometheus.Labels{"connection": cfg.Name}
 	c := &Conn{
-		cfg: cfg,
-		up:  make(chan struct{}),
+		cfg:           cfg,
+		subscriptions: newSubscriptions(cfg.Subjects, cfg.MaxSubscriptions),
+		up:            make(chan struct{}),
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "headwater_bridge_reconnects_total",
-			Help: "Times that the bridge lost its connection to the embedded nats-server, and with it the messages on their way.",
+			Name:        "headwater_bridge_reconnects_total",
+			Help:        reconnectsHelp,
+			ConstLabels: labels,
 		}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "headwater_bridge_lost_total",
-			Help: "Messages that were on their way to the bridge when it lost its connection to the embedded nats-server.",
+			Name:        "headwater_bridge_lost_total",
+			Help:        "Messages that were on their way to the bridge when it lost a connection to the embedded nats-server.",
+			ConstLabels: labels,
 		}),
 	}
 	if cfg.Registerer != nil {
@@ -78,43 +92,30 @@ func NewConn(cfg ConnConfig) *Conn {
 	return c
 }
 
-const (
-	firstRetry = time.Millisecond
-	lastRetry  = time.Second
-)
-
 // Run reads until ctx is done, and then returns nil, or until the server is gone.
 func (c *Conn) Run(ctx context.Context) error {
-	retry := firstRetry
 	var counting sync.WaitGroup
 	defer counting.Wait()
-	for {
-		lost, err := c.runOnce(ctx)
-		if ctx.Err() != nil {
-			return nil
+	var last *session // of which there was one
+	return reconnecting(ctx, func(ctx context.Context) (bool, error) {
+		var err error
+		last, err = c.runOnce(ctx)
+		return last != nil, err
+	}, func(ready bool, err error, retry time.Duration) {
+		if !ready {
+			c.cfg.Log.Warn("embedded nats-server not reached", "connection", c.cfg.Name, "err", err, "retry", retry)
+			return
 		}
-		if errors.Is(err, errNoServer) {
-			return err
-		}
-		if lost != nil {
-			retry = firstRetry
-			c.reconnects.Inc()
-			counting.Go(func() { c.countLost(ctx, lost) })
-			c.cfg.Log.Error("connection to the embedded nats-server lost", "err", err)
-		} else {
-			c.cfg.Log.Warn("embedded nats-server not reached", "err", err, "retry", retry)
-		}
-		select {
-		case <-time.After(retry):
-		case <-ctx.Done():
-			return nil
-		}
-		retry = min(2*retry, lastRetry)
-	}
+		lost := last
+		c.reconnects.Inc()
+		counting.Go(func() { c.countLost(ctx, lost) })
+		c.cfg.Log.Error("connection to the embedded nats-server lost", "connection", c.cfg.Name, "err", err)
+	})
 }
 
-// errNoServer is wrapped by errors about a server that has ended.
-var errNoServer = errors.New("embedded nats-server is gone")
+// connectLine asks for headers, and not to hear what we say ourselves: a device
+// that asked for its answer on a subject of ours would else have it stored.
+const connectLine = `CONNECT {"verbose":false,"pedantic":false,"echo":false,"headers":true,"protocol":1,"lang":"go","version":"1","name":"headwater-bridge"}`
 
 // runOnce runs one connection to its end. It returns the session that was lost if
 // that got so far as to subscribe.
@@ -124,13 +125,27 @@ func (c *Conn) runOnce(ctx context.Context) (lost *session, err error) {
 		return nil, fmt.Errorf("%w: %w", errNoServer, err)
 	}
 	defer conn.Close()
-	s := newSession(conn, c.cfg)
+	s := newSession(conn, parser{maxPayload: c.cfg.MaxPayload, subscriptions: c.subscriptions.limit}, c.cfg.Handler, c.cfg.Log)
+	s.backlog, s.pending = backlog{limit: c.cfg.MaxPending}, c.cfg.Pending
 	defer c.set(nil)
-	err = s.run(ctx, c.subjects(), func() {
+	err = s.run(ctx, func() error { return c.greet(s) }, func() {
 		lost = s
 		c.set(s)
 	})
 	return lost, err
+}
+
+// greet subscribes anew to all that there is. What changes from then on is told to s.
+func (c *Conn) greet(s *session) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greeted = s
+	for _, line := range append([]string{connectLine}, c.subscriptions.lines()...) {
+		if err := s.out.control(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The server writes a connection's last figures down a moment after it has cut it.
@@ -162,19 +177,13 @@ func (c *Conn) countLost(ctx context.Context, s *session) {
 	c.cfg.Log.Error("messages lost with the connection to the embedded nats-server; how many is not known")
 }
 
-func (c *Conn) subjects() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.unsubscribed {
-		return nil
-	}
-	return c.cfg.Subjects
-}
-
 func (c *Conn) set(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = s
+	if s == nil {
+		c.greeted = nil
+	}
 	select {
 	case <-c.up:
 	default:
@@ -207,12 +216,63 @@ func (c *Conn) Ready() error {
 // take. An error says that the message was not sent; nil does not say that it
 // arrived.
 func (c *Conn) Publish(subject, payload []byte) error {
+	return c.send(&outbound{subject: subject, payload: payload})
+}
+
+// PublishMsg is Publish for a message with a reply subject, a whole header block, or
+// both; what is empty is left out.
+func (c *Conn) PublishMsg(subject, reply, headers, payload []byte) error {
+	return c.send(&outbound{subject: subject, reply: reply, headers: headers, payload: payload})
+}
+
+func (c *Conn) send(m *outbound) error {
+	if err := m.check(c.cfg.MaxPayload); err != nil {
+		return err
+	}
 	s, err := c.session()
 	if err != nil {
 		return err
 	}
-	return s.out.publish(subject, payload)
+	return s.out.send(m)
 }
+
+// Subscribe adds a subscription, which outlives connections, and returns its number,
+// which stands in Message.Rule. It needs no connection, and does not wait for one: a
+// Flush afterwards does. Messages can come before it returns, and after
+// UnsubscribeOne.
+func (c *Conn) Subscribe(subject string) (sid int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sid, err = c.subscriptions.add(subject); err != nil {
+		return 0, err
+	}
+	c.tell(subLine(subject, sid))
+	return sid, nil
+}
+
+// UnsubscribeOne ends what Subscribe began.
+func (c *Conn) UnsubscribeOne(sid int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.subscriptions.remove(sid) {
+		return fmt.Errorf("%w: there is no subscription %d", ErrSubject, sid)
+	}
+	c.tell(unsubLine(sid))
+	return nil
+}
+
+// tell queues a line for the server, if there is a connection. One that cannot take
+// it ends: the next is told everything anyhow. c.mu is held.
+func (c *Conn) tell(line string) {
+	if c.greeted == nil {
+		return
+	}
+	if err := c.greeted.out.control(line); err != nil {
+		c.greeted.out.close(err)
+	}
+}
+
+func unsubLine(sid int) string { return "UNSUB " + strconv.Itoa(sid) }
 
 // Flush waits until the server has worked off all that was published before.
 func (c *Conn) Flush(ctx context.Context) error {
@@ -223,19 +283,14 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return s.flush(ctx)
 }
 
-// Unsubscribe ends all subscriptions. When it returns without an error, the
+// Unsubscribe ends all subscriptions, for good. When it returns without an error, the
 // handler has seen the last message, and devices that ask are told that nobody
 // listens.
 func (c *Conn) Unsubscribe(ctx context.Context) error {
 	c.mu.Lock()
-	c.unsubscribed = true
+	for _, sid := range c.subscriptions.clear() {
+		c.tell(unsubLine(sid))
+	}
 	c.mu.Unlock()
-	s, err := c.session()
-	if err != nil {
-		return err
-	}
-	if err := s.unsubscribe(len(c.cfg.Subjects)); err != nil {
-		return err
-	}
-	return s.flush(ctx)
+	return c.Flush(ctx)
 }

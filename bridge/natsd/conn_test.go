@@ -417,13 +417,13 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("INFO {}\r\nMSG a 0 999999999\r\nhello\r\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		ours, theirs := net.Pipe()
-		s := newSession(ours, ConnConfig{MaxPayload: 1000, Subjects: []string{"a"}, Handler: &script{}, Log: slog.New(slog.DiscardHandler)})
+		s := newSession(ours, parser{maxPayload: 1000, subscriptions: 1}, &script{}, slog.New(slog.DiscardHandler))
 		go io.Copy(io.Discard, theirs)
 		go func() {
 			io.Copy(theirs, bytes.NewReader(input))
 			theirs.Close()
 		}()
-		if err := s.run(t.Context(), []string{"a"}, func() {}); err == nil {
+		if err := s.run(t.Context(), func() error { return s.out.control(connectLine) }, func() {}); err == nil {
 			t.Fatal("no error at the end of the connection")
 		}
 		if len(s.buf) > readBufferBytes+maxLine {

@@ -13,7 +13,7 @@ var ErrProtocol = errors.New("not the NATS protocol")
 // Message is a message for one of our subscriptions. Its bytes are only valid
 // until the handler returns.
 type Message struct {
-	Rule    int // which subscription brought it, by its place in Config.Subjects
+	Rule    int // which subscription brought it: its place in Config.Subjects, or what Subscribe returned
 	Subject []byte
 	Reply   []byte // empty for none
 	Headers []byte // the header block as it came; empty for none
@@ -21,7 +21,7 @@ type Message struct {
 	Late    bool // so much is behind it that the server is about to throw the reader out
 }
 
-// operation is what the server tells a client.
+// operation is what the server tells a client or a leaf.
 type operation int8
 
 const (
@@ -31,6 +31,7 @@ const (
 	opInfo
 	opError
 	opOK
+	opInterest // of somebody else, which a leaf is told of
 )
 
 const (
@@ -42,7 +43,8 @@ const (
 // limits, and allocates only for errors.
 type parser struct {
 	maxPayload    int
-	subscriptions int
+	subscriptions int  // a message's has a smaller number
+	leaf          bool // it is the leaf protocol; no messages come
 
 	message Message // of the last opMessage
 	text    []byte  // of the last opInfo or opError
@@ -64,10 +66,16 @@ func (p *parser) next(buf []byte) (op operation, taken int, err error) {
 	line := bytes.TrimSuffix(buf[:end], []byte{'\r'})
 	verb, rest, _ := bytes.Cut(line, []byte{' '})
 	switch string(verb) {
-	case "MSG":
-		return p.takeMessage(buf, end+1, rest, false)
-	case "HMSG":
-		return p.takeMessage(buf, end+1, rest, true)
+	case "MSG", "HMSG":
+		if p.leaf {
+			return 0, 0, fmt.Errorf("%w: a message, though nothing is subscribed to", ErrProtocol)
+		}
+		return p.takeMessage(buf, end+1, rest, len(verb) == len("HMSG"))
+	case "LS+", "LS-":
+		if !p.leaf {
+			return 0, 0, fmt.Errorf("%w: %s is for leaf nodes", ErrProtocol, verb)
+		}
+		op = opInterest
 	case "PING":
 		op = opPing
 	case "PONG":

@@ -1,19 +1,21 @@
-// Package natsd owns the embedded nats-server and the bridge's connection to it.
+// Package natsd owns the embedded nats-server and the bridge's connections to it.
 //
 // It is the only room that imports nats-server. JetStream is off: what devices
 // are told of storage comes from the log. The package knows nothing of topics or
 // records; a Handler takes the messages.
 //
 // A Server's methods are called in their order by one goroutine: Listen, Start,
-// Accept, Shutdown. Listen starts nothing. Conn's methods may be called from any.
+// Accept, Shutdown. Listen starts nothing. Conn's and Leaf's may be called from any.
 // Sizes are in bytes.
 package natsd
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -27,6 +29,10 @@ type ServerConfig struct {
 	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
 }
 
+// maxControlLine bounds a line of the protocol in bytes: a subject and a reply with
+// their numbers. It is nats-server's own default, which devices know.
+const maxControlLine = server.MAX_CONTROL_LINE_SIZE
+
 // Server is the embedded nats-server.
 type Server struct {
 	cfg  ServerConfig
@@ -34,7 +40,10 @@ type Server struct {
 	addr *net.TCPAddr
 	held net.Listener // holds the port until Accept
 	nats *server.Server
+	opts *server.Options // nats's own, which it writes the leaf nodes' port to
 	says *logger
+
+	leafUser, leafPassword string // of the bridge's own Leaf; nobody else has them
 }
 
 // Listen takes hold of the port, so that one that is in use is known before
@@ -47,7 +56,10 @@ func Listen(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, log: log, held: held, addr: held.Addr().(*net.TCPAddr)}, nil
+	return &Server{
+		cfg: cfg, log: log, held: held, addr: held.Addr().(*net.TCPAddr),
+		leafUser: rand.Text(), leafPassword: rand.Text(),
+	}, nil
 }
 
 func def[T int | int32 | int64](field *T, value T) {
@@ -64,7 +76,8 @@ const startTimeout = 10 * time.Second
 // Start starts the server without opening it to devices: who came before the
 // subscriptions stand would publish to nobody.
 func (s *Server) Start() error {
-	nats, err := server.NewServer(s.options())
+	s.opts = s.options()
+	nats, err := server.NewServer(s.opts)
 	if err != nil {
 		return fmt.Errorf("embedded nats-server: %w", err)
 	}
@@ -90,11 +103,39 @@ func (s *Server) options() *server.Options {
 		MaxPayload:      s.cfg.MaxPayload,
 		MaxConn:         s.cfg.MaxConnections + 1, // ours
 		MaxPending:      s.cfg.MaxPendingBytes,
+		MaxControlLine:  maxControlLine,
+		LeafNode:        s.leafOptions(),
+	}
+}
+
+// leafOptions open a port for the bridge's own Leaf: nothing in this process can speak
+// the leaf protocol to the server otherwise. It is on the loopback address, and
+// nobody else has its password.
+func (s *Server) leafOptions() server.LeafNodeOpts {
+	return server.LeafNodeOpts{
+		Host:        "127.0.0.1",
+		Port:        server.RANDOM_PORT,
+		Users:       []*server.User{{Username: s.leafUser, Password: s.leafPassword}},
+		NoAdvertise: true,
+		Compression: server.CompressionOpts{Mode: server.CompressionOff},
 	}
 }
 
 // Dial connects to the server in this process, from Start on.
 func (s *Server) Dial() (net.Conn, error) { return s.nats.InProcessConn() }
+
+// LeafConfig is how a Leaf connects to the server, from Start on. The caller adds its
+// own fields.
+func (s *Server) LeafConfig() LeafConfig {
+	return LeafConfig{Dial: s.dialLeaf, User: s.leafUser, Password: s.leafPassword, MaxPayload: int(s.cfg.MaxPayload), Log: s.log}
+}
+
+func (s *Server) dialLeaf() (net.Conn, error) {
+	if !s.nats.Running() {
+		return nil, errNoServer
+	}
+	return net.DialTimeout("tcp", net.JoinHostPort(s.opts.LeafNode.Host, strconv.Itoa(s.opts.LeafNode.Port)), handshakeTimeout)
+}
 
 // Pending is how many bytes the server keeps for a client that has not read them.
 // What is being written counts until all of that is read.

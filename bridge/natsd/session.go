@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,27 +42,21 @@ type session struct {
 	pongs []func()   // called as the PONGs arrive, by the reader, first in front
 }
 
-func newSession(conn net.Conn, cfg ConnConfig) *session {
+func newSession(conn net.Conn, parser parser, handler Handler, log *slog.Logger) *session {
 	return &session{
 		conn:    conn,
 		out:     newWriter(conn),
-		parser:  parser{maxPayload: cfg.MaxPayload, subscriptions: len(cfg.Subjects)},
-		handler: cfg.Handler,
-		log:     cfg.Log,
+		parser:  parser,
+		handler: handler,
+		log:     log,
 		buf:     make([]byte, readBufferBytes),
-		backlog: backlog{limit: cfg.MaxPending},
-		pending: cfg.Pending,
 	}
 }
 
-// connectLine asks for headers, and not to hear what we say ourselves: a device
-// that asked for its answer on a subject of ours would else have it stored.
-const connectLine = `CONNECT {"verbose":false,"pedantic":false,"echo":false,"headers":true,"protocol":1,"lang":"go","version":"1","name":"headwater-bridge"}`
-
-// run says hello, subscribes to subjects, calls ready once the server has
-// confirmed that, and reads until ctx is done or the connection is lost. Messages
-// may come before ready.
-func (s *session) run(ctx context.Context, subjects []string, ready func()) error {
+// run says hello, calls ready once the server has confirmed that, and reads until ctx
+// is done or the connection is lost. greet queues what the server is told in return
+// for its INFO. Messages may come before ready.
+func (s *session) run(ctx context.Context, greet func() error, ready func()) error {
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	defer context.AfterFunc(ctx, func() { s.out.close(ctx.Err()) })()
@@ -71,7 +64,10 @@ func (s *session) run(ctx context.Context, subjects []string, ready func()) erro
 	writing.Go(s.out.run)
 
 	s.conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
-	if err := s.hello(subjects); err != nil {
+	if err := s.awaitInfo(); err != nil {
+		return err
+	}
+	if err := greet(); err != nil {
 		return err
 	}
 	if err := s.ping(func() {
@@ -90,8 +86,8 @@ func (s *session) run(ctx context.Context, subjects []string, ready func()) erro
 	}
 }
 
-// hello waits for the server's INFO and queues what it is told in return.
-func (s *session) hello(subjects []string) error {
+// awaitInfo reads the server's INFO.
+func (s *session) awaitInfo() error {
 	for {
 		op, taken, err := s.parser.next(s.buf[:s.filled])
 		switch {
@@ -106,12 +102,7 @@ func (s *session) hello(subjects []string) error {
 			}
 			s.client = info.Client
 			s.consume(taken)
-			var lines strings.Builder
-			lines.WriteString(connectLine)
-			for rule, subject := range subjects {
-				fmt.Fprintf(&lines, "\r\nSUB %s %d", subject, rule)
-			}
-			return s.out.control(lines.String())
+			return nil
 		case op != 0:
 			return fmt.Errorf("%w: no INFO at the start", ErrProtocol)
 		}
@@ -143,7 +134,7 @@ func (s *session) handleAll() error {
 		}
 	}
 	s.consume(handled)
-	if handled > 0 {
+	if handled > 0 && s.handler != nil {
 		s.handler.Idle()
 	}
 	return nil
@@ -184,9 +175,10 @@ func (s *session) handle(op operation) error {
 }
 
 // fatal tells complaints after which the server closes the connection from those
-// about one message.
+// about one message or subscription.
 func fatal(text []byte) bool {
-	return !strings.HasPrefix(strings.ToLower(string(text)), "'permissions violation")
+	said := strings.ToLower(string(text))
+	return !strings.HasPrefix(said, "'permissions violation") && !strings.HasPrefix(said, "'maximum subscriptions exceeded")
 }
 
 // ping calls done, from the reader's goroutine, when the server has worked off all
@@ -231,13 +223,4 @@ func (s *session) flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (s *session) unsubscribe(subjects int) error {
-	for rule := range subjects {
-		if err := s.out.control("UNSUB " + strconv.Itoa(rule)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

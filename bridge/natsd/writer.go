@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -38,11 +37,11 @@ func newWriter(conn net.Conn) *writer {
 	return &writer{conn: conn, token: make(chan struct{}, 1), closed: make(chan struct{}), space: make(chan struct{})}
 }
 
-// publish queues a message. It waits while too much is unwritten already, which
-// ends with a write, or with the failure of one.
-func (w *writer) publish(subject, payload []byte) error {
+// send queues a message. It waits while too much is unwritten already, which ends
+// with a write, or with the failure of one.
+func (w *writer) send(m *outbound) error {
 	for {
-		ok, space, err := w.tryPublish(subject, payload)
+		ok, space, err := w.trySend(m)
 		if ok || err != nil {
 			return err
 		}
@@ -53,22 +52,16 @@ func (w *writer) publish(subject, payload []byte) error {
 	}
 }
 
-func (w *writer) tryPublish(subject, payload []byte) (ok bool, space chan struct{}, err error) {
+func (w *writer) trySend(m *outbound) (ok bool, space chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return false, nil, w.err
 	}
-	if len(w.out) > 0 && len(w.out)+len(subject)+len(payload) > maxUnwritten {
+	if len(w.out) > 0 && len(w.out)+m.len() > maxUnwritten {
 		return false, w.space, nil
 	}
-	w.out = append(w.out, "PUB "...)
-	w.out = append(w.out, subject...)
-	w.out = append(w.out, ' ')
-	w.out = strconv.AppendInt(w.out, int64(len(payload)), 10)
-	w.out = append(w.out, "\r\n"...)
-	w.out = append(w.out, payload...)
-	w.out = append(w.out, "\r\n"...)
+	w.out = m.appendTo(w.out)
 	w.poke()
 	return true, nil, nil
 }
