@@ -188,13 +188,17 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out.Rules = cfg.Bridge.Rules
 	out.MaxPayload = int32(cfg.NATS.MaxPayload)
 	out.MaxConnections = cfg.NATS.MaxConnections
-	out.MaxPendingBytes = max(out.MaxPendingBytes, 2*cfg.NATS.MaxPayload)
+	out.MaxPendingBytes = cfg.NATS.MaxPending
+	if out.MaxPendingBytes == config.PendingAuto {
+		out.MaxPendingBytes = max(memory.pending, bridge.PendingPayloads*cfg.NATS.MaxPayload)
+	}
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
 	out.BufferBytes = cfg.Bridge.Buffer
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge
 	}
 	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
+	out.Unknown, out.OutOfRange = unknown, outOfRange
 	return out
 }
 
@@ -227,3 +231,11 @@ func dataProblem(dir string, err error) error {
 	}
 	return err
 }
+
+// unknown tells that the broker has no such partition, which clients may know.
+func unknown(err error) bool {
+	return errors.Is(err, broker.ErrUnknownPartition) || errors.Is(err, topic.ErrInternal)
+}
+
+// outOfRange tells that an offset is outside the log.
+func outOfRange(err error) bool { return errors.Is(err, commitlog.ErrOffsetOutOfRange) }

@@ -85,6 +85,7 @@ type budgets struct {
 	bridge   int64 // devices' messages until they are on flash
 	indexes  int64 // indexes of the segments that grow
 	sessions int64 // partitions of Kafka consumers that are remembered between fetches
+	pending  int64 // for one NATS client that does not read
 
 	producers int // idempotent producers that are remembered, over all partitions
 }
@@ -110,6 +111,7 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		bridge:   share(8, 32<<20),
 		indexes:  min(limit/32, 8<<20),
 		sessions: min(limit/64, 8<<20),
+		pending:  min(limit/32, 32<<20),
 
 		producers: int(min(limit/32, 64<<20) / producerBytes),
 	}

@@ -6,7 +6,28 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/appliance/config"
+	"github.com/headwater/headwater/bridge"
 )
+
+// What may wait for a NATS client follows the memory and the largest message, unless it
+// is set.
+func TestPendingSettings(t *testing.T) {
+	const mib = 1 << 20
+	for name, tc := range map[string]struct{ setting, payload, memory, want int64 }{
+		"memory":  {config.PendingAuto, mib / 2, 5 * mib, 5 * mib},
+		"payload": {config.PendingAuto, mib, 5 * mib, 8 * mib},
+		"set":     {20 * mib, mib, 5 * mib, 20 * mib},
+	} {
+		cfg := config.Default()
+		cfg.NATS.MaxPending, cfg.NATS.MaxPayload = tc.setting, tc.payload
+		if got := bridgeConfig(cfg, budgets{pending: tc.memory}).MaxPendingBytes; got != tc.want {
+			t.Errorf("%s: %d bytes, want %d", name, got, tc.want)
+		}
+	}
+	if config.PendingPayloads != bridge.PendingPayloads {
+		t.Errorf("the settings allow %d messages to wait, the bridge needs %d", config.PendingPayloads, bridge.PendingPayloads)
+	}
+}
 
 // What is set of idempotent producers is what the broker is told.
 func TestProducerSettings(t *testing.T) {

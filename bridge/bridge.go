@@ -3,7 +3,8 @@
 //
 // It puts its rooms together and owns the order in which they start and stop; how
 // messages become batches is ingest's, the embedded server natsd's, and where a
-// subject leads subject's. It reaches the broker through ingest.Appender alone.
+// subject leads subject's, and what JetStream's clients are answered pull's. It
+// reaches the broker through Broker alone.
 //
 // A Bridge goes from Listen, which takes the port and starts nothing, to one Run.
 // Ready and Addr may be called from any goroutine.
@@ -74,11 +75,11 @@ func (b *Bridge) Ready() error {
 // Close lets go of the port when Run is not going to be called.
 func (b *Bridge) Close() { b.server.Shutdown() }
 
-// Run serves devices until ctx is done or a part fails. At the end it first stops
-// listening to the rules' subjects, so that devices that ask learn at once that
-// nobody takes their messages; then what was taken is stored and answered; only
-// then are the devices' connections closed.
-func (b *Bridge) Run(ctx context.Context, broker ingest.Appender) error {
+// Run serves devices until ctx is done or a part fails. At the end it first tells
+// devices to go elsewhere and stops listening to the rules' subjects and the API's, so
+// that who asks nevertheless learns at once that nobody listens; then what was taken is
+// stored and answered; only then are the devices' connections closed.
+func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer b.server.Shutdown()
 	if err := b.server.Start(); err != nil {
 		return fmt.Errorf("bridge: %w", err)
@@ -88,14 +89,13 @@ func (b *Bridge) Run(ctx context.Context, broker ingest.Appender) error {
 		Dial:       b.server.Dial,
 		Subjects:   b.cfg.subjects(),
 		MaxPayload: int(b.cfg.MaxPayload),
-		MaxPending: b.cfg.MaxPendingBytes,
-		Pending:    b.server.Pending,
-		Sent:       b.server.Sent,
+		Delivered:  b.server.Delivered,
 		Handler:    link,
 		Log:        b.log,
 		Registerer: b.reg,
 	})
 	link.Ingest = ingest.New(b.cfg.ingest(), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
+	api := b.newAPI(broker)
 
 	// Each part ends when its own context does: their order is stopInOrder's.
 	parts := context.WithoutCancel(ctx)
@@ -104,7 +104,7 @@ func (b *Bridge) Run(ctx context.Context, broker ingest.Appender) error {
 	defer stopGathering()
 	defer stopConn()
 	var gathering, reading errgroup.Group
-	ended := make(chan struct{}, 2) // a part has ended, whether asked to or not
+	ended := make(chan struct{}, 5) // a part has ended, whether asked to or not
 	start := func(g *errgroup.Group, run func() error) {
 		g.Go(func() error {
 			defer func() { ended <- struct{}{} }()
@@ -112,27 +112,33 @@ func (b *Bridge) Run(ctx context.Context, broker ingest.Appender) error {
 		})
 	}
 	start(&gathering, func() error { return link.Run(gatherCtx) })
+	start(&gathering, func() error { return api.service.Run(gatherCtx) })
 	start(&reading, func() error { return conn.Run(connCtx) })
+	start(&reading, func() error { return api.conn.Run(connCtx) })
+	start(&reading, func() error { return api.leaf.Run(connCtx) })
 
-	err := b.serve(ctx, conn, ended)
+	err := b.serve(ctx, conn, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
 	b.conn.Store(nil)
-	b.unsubscribe(conn)
+	b.server.LameDuck()
+	b.unsubscribe(conn, api.conn)
 	stopGathering()
 	err = errors.Join(err, gathering.Wait())
-	b.flush(conn)
+	b.flush(conn, api.conn, api.leaf)
 	stopConn()
 	return errors.Join(err, reading.Wait())
 }
 
-// serve opens the server to devices once the subscriptions stand, and returns
-// when ctx is done or a part has ended.
-func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struct{}) error {
-	select {
-	case <-conn.Up():
-	case <-ended:
-		return nil // its error comes from waiting for it
-	case <-ctx.Done():
-		return nil
+// serve opens the server to devices once all is up, and returns when ctx is done or
+// a part has ended.
+func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struct{}, up ...<-chan struct{}) error {
+	for _, one := range up {
+		select {
+		case <-one:
+		case <-ended:
+			return nil // its error comes from waiting for it
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	if err := b.server.Accept(); err != nil {
 		return fmt.Errorf("bridge: %w", err)
@@ -150,26 +156,36 @@ func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, ended <-chan struc
 const goodbyeTimeout = 2 * time.Second
 
 // unsubscribe stops the flow of messages; what came before is taken.
-func (b *Bridge) unsubscribe(conn *natsd.Conn) {
+func (b *Bridge) unsubscribe(conns ...*natsd.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
 	defer cancel()
-	if err := conn.Unsubscribe(ctx); err != nil {
-		b.log.Warn("subscriptions not ended in order", "err", err)
+	for _, conn := range conns {
+		if err := conn.Unsubscribe(ctx); err != nil {
+			b.log.Warn("subscriptions not ended in order", "err", err)
+		}
 	}
 }
 
 // flush sees to it that the last answers are with the server, which writes them
 // out before it closes connections.
-func (b *Bridge) flush(conn *natsd.Conn) {
+func (b *Bridge) flush(conns ...interface{ Flush(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
 	defer cancel()
-	if err := conn.Flush(ctx); err != nil {
-		b.log.Warn("last answers not sent in order", "err", err)
+	for _, conn := range conns {
+		if err := conn.Flush(ctx); err != nil {
+			b.log.Warn("last answers not sent in order", "err", err)
+		}
 	}
 }
 
 // link hands the connection's messages to ingest.
-type link struct{ *ingest.Ingest }
+type link struct {
+	*ingest.Ingest
+	message ingest.Message // used again for the next
+}
 
 // Take takes m.
-func (l *link) Take(m *natsd.Message) { l.Ingest.Take((*ingest.Message)(m)) }
+func (l *link) Take(m *natsd.Message) {
+	l.message = ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload}
+	l.Ingest.Take(&l.message)
+}

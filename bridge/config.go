@@ -16,7 +16,7 @@ type Config struct {
 	Rules           []subject.Rule // which subjects are taken, and where to
 	MaxPayload      int32          // of a NATS message with its headers
 	MaxConnections  int            // of devices
-	MaxPendingBytes int64          // for a NATS client that reads too slowly, before it is thrown out
+	MaxPendingBytes int64          // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
 	BufferBytes     int64          // of messages between the devices and the log
 	MaxBatchBytes   int            // the largest record batch that the broker takes
 	StopTimeout     time.Duration  // for what was taken to become durable at the end
@@ -28,6 +28,9 @@ type Config struct {
 	Full func(error) bool
 	// Crowded tells that devices may cause no more topics. Nil: they always may.
 	Crowded func(error) bool
+	// Unknown tells that the broker has no such partition, OutOfRange that an offset is
+	// outside its log. Nil: no error does.
+	Unknown, OutOfRange func(error) bool
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
@@ -43,6 +46,10 @@ func DefaultConfig() Config {
 		StopTimeout:     10 * time.Second,
 	}
 }
+
+// PendingPayloads is how many of the largest messages must fit into what waits for a
+// client: two in the quarter that is left when messages begin to be let go.
+const PendingPayloads = 8
 
 const (
 	leastPayload = 1 << 10
@@ -60,7 +67,7 @@ func (c Config) Validate() error {
 	check(c.Listen != "", "listen: it is empty, want host:port")
 	check(c.MaxPayload >= leastPayload && c.MaxPayload <= mostPayload, "max payload: %d bytes, want from 1 KiB to 64 MiB", c.MaxPayload)
 	check(c.MaxConnections >= 1, "max connections: %d, want 1 or more", c.MaxConnections)
-	check(c.MaxPendingBytes >= 2*int64(c.MaxPayload), "max pending: %d bytes, want twice the max payload or more", c.MaxPendingBytes)
+	check(c.MaxPendingBytes >= PendingPayloads*int64(c.MaxPayload), "max pending: %d bytes, want %d times the max payload or more", c.MaxPendingBytes, PendingPayloads)
 	check(c.MaxBatchBytes >= leastPayload, "max batch: %d bytes, want 1 KiB or more", c.MaxBatchBytes)
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)

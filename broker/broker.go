@@ -77,6 +77,7 @@ type Broker struct {
 	cluster    cluster.Coordinator
 	groups     *group.Coordinator
 	server     *server.Server
+	unpacked   unpacker
 	log        *slog.Logger
 	running    atomic.Bool
 }

@@ -94,7 +94,15 @@ type NATS struct {
 	Listen         string // nats.listen, host:port
 	MaxPayload     int64  // nats.maxPayload, bytes
 	MaxConnections int    // nats.maxConnections
+	MaxPending     int64  // nats.maxPending, bytes; PendingAuto
 }
+
+// PendingAuto derives what may wait for a NATS client from the memory limit.
+const PendingAuto int64 = -1
+
+// PendingPayloads is how many of the largest messages must fit into what may wait for
+// a client, as the bridge needs it.
+const PendingPayloads = 8
 
 // Admin is the HTTP port for metrics and health.
 type Admin struct {
@@ -171,6 +179,7 @@ func Default() Config {
 			Listen:         "127.0.0.1:4222",
 			MaxPayload:     512 << 10,
 			MaxConnections: 1024,
+			MaxPending:     PendingAuto,
 		},
 		Admin:  Admin{Listen: "127.0.0.1:8080"},
 		Memory: Memory{Limit: MemoryAuto},

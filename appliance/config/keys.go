@@ -109,6 +109,8 @@ var keys = []key{
 		"largest message that a device may publish, headers included"),
 	entry("nats.maxConnections", whole(1, 65536), func(c *Config) *int { return &c.NATS.MaxConnections },
 		"devices connected at one time"),
+	entry("nats.maxPending", size(8<<10, 1<<30, word[int64]{"auto", PendingAuto}), func(c *Config) *int64 { return &c.NATS.MaxPending },
+		"what may wait for one that reads too slowly, itself included; auto: a share of memory.limit"),
 
 	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"address for metrics and health over HTTP"),

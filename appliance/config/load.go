@@ -134,6 +134,9 @@ func (c *Config) conflicts() Problems {
 	check(c.NATS.MaxPayload <= c.Topics.MaxMessageBytes-payloadRoom, "nats.maxPayload",
 		"%s may not fit a record batch; allowed is up to topics.maxMessageBytes less %s, %s",
 		FormatBytes(c.NATS.MaxPayload), FormatBytes(payloadRoom), FormatBytes(max(0, c.Topics.MaxMessageBytes-payloadRoom)))
+	check(c.NATS.MaxPending == PendingAuto || c.NATS.MaxPending >= PendingPayloads*c.NATS.MaxPayload, "nats.maxPending",
+		"%s does not hold %d messages; allowed is from %d times nats.maxPayload, %s",
+		FormatBytes(c.NATS.MaxPending), PendingPayloads, PendingPayloads, FormatBytes(PendingPayloads*c.NATS.MaxPayload))
 	check(c.Bridge.Buffer == BufferAuto || c.Bridge.Buffer >= 2*c.Topics.MaxMessageBytes, "bridge.buffer",
 		"%s does not hold two record batches; allowed is from twice topics.maxMessageBytes, %s",
 		FormatBytes(c.Bridge.Buffer), FormatBytes(2*c.Topics.MaxMessageBytes))

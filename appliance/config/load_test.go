@@ -306,6 +306,11 @@ bridge.rules (flag --bridge.rules): invalid subject rule 1: partition: "near" is
 			flag: "--bridge.rules=[]",
 			want: `bridge.rules (flag --bridge.rules): "[]" holds no rule; allowed is one or more`,
 		},
+		"pendingSmallerThanMessages": {
+			flag: "--nats.maxPending=4MiB",
+			file: "nats: {maxPayload: 513KiB}",
+			want: `nats.maxPending (flag --nats.maxPending): 4MiB does not hold 8 messages; allowed is from 8 times nats.maxPayload, 4104KiB`,
+		},
 		"bufferSmallerThanBatches": {
 			flag: "--bridge.buffer=2MiB",
 			want: `bridge.buffer (flag --bridge.buffer): 2MiB does not hold two record batches; allowed is from twice topics.maxMessageBytes, 2097176`,

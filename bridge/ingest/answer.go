@@ -17,7 +17,6 @@ const (
 	headersTooLarge
 	tooLarge
 	bufferFull
-	behind
 	noRoom
 	topicRefused
 	topicLimit
@@ -45,7 +44,6 @@ var refusals = [reasons]struct {
 	headersTooLarge: {"headers_too_large", 400, 10097, "header size exceeds maximum allowed of 64k or 256 values"},
 	tooLarge:        {"too_large", 400, 10054, "message size exceeds maximum allowed"},
 	bufferFull:      {"buffer_full", 503, 10023, "insufficient resources: the buffer is full"},
-	behind:          {"behind", 503, 10023, "insufficient resources: messages come faster than they can be taken"},
 	noRoom:          {"no_room", 503, 10023, "insufficient resources: too many topics at once"},
 	topicRefused:    {"topic_unavailable", 503, 10008, "topic temporarily unavailable"},
 	topicLimit:      {"too_many_topics", 503, 10027, "maximum number of topics that devices can cause reached"},

@@ -1,9 +1,9 @@
 package ingest
 
-import "errors"
+import "github.com/headwater/headwater/bridge/subject"
 
 // AnyRule is the rule of a message that comes by no rule's subscription. The first
-// rule that matches takes it, and it is refused with ErrNoRule if there is none.
+// rule that matches takes it, and it is refused with subject.ErrNoRule if there is none.
 const AnyRule = -1
 
 // Answerer is told what became of messages that do not come by NATS.
@@ -14,9 +14,6 @@ type Answerer interface {
 	// not block.
 	Answer(token uint64, partition int32, offset int64, err error)
 }
-
-// ErrNoRule is wrapped by the refusal of a message that no rule takes.
-var ErrNoRule = errors.New("no rule takes the subject")
 
 // Refusal says why a message was not stored.
 type Refusal struct {
@@ -41,10 +38,10 @@ func (r *Refusal) Error() string {
 	return text
 }
 
-// Unwrap makes the refusal ErrNoRule where it is that.
+// Unwrap makes the refusal subject.ErrNoRule where it is that.
 func (r *Refusal) Unwrap() error {
 	if r.why == noRule {
-		return ErrNoRule
+		return subject.ErrNoRule
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // told is an Answerer, and what it was told.
@@ -99,10 +101,10 @@ func TestAnyRuleBestEffort(t *testing.T) {
 }
 
 func TestRefusalIsNoRule(t *testing.T) {
-	if err := error(newRefusal(noRule, "")); !errors.Is(err, ErrNoRule) || err.Error() == "" {
+	if err := error(newRefusal(noRule, "")); !errors.Is(err, subject.ErrNoRule) || err.Error() == "" {
 		t.Errorf("%v", err)
 	}
-	if err := error(newRefusal(storeFailed, "disk on fire")); errors.Is(err, ErrNoRule) || err.Error() != "store failed: disk on fire" {
+	if err := error(newRefusal(storeFailed, "disk on fire")); errors.Is(err, subject.ErrNoRule) || err.Error() != "store failed: disk on fire" {
 		t.Errorf("%v", err)
 	}
 }

@@ -53,7 +53,6 @@ type Message struct {
 	Reply   []byte // where to answer; empty asks for no answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
-	Late    bool // the reader falls behind: it must not be held up by this one
 
 	// Answerer is told what became of the message, in place of a Reply, and Token is
 	// what it knows the message by. Nil asks for no answer.
@@ -183,10 +182,6 @@ func (in *Ingest) bufferedBytes() float64 {
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m.Late {
-		in.takeLate(m)
-		return
-	}
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
 	if !in.isFor(m) {
@@ -215,20 +210,6 @@ func (in *Ingest) isFor(m *Message) bool {
 	}
 	m.Rule = in.scratch.route.Rule
 	return true
-}
-
-// takeLate lets a message go at the least cost.
-func (in *Ingest) takeLate(m *Message) {
-	err := in.table.Route(m.Subject, &in.scratch.route)
-	if !in.isFor(m) {
-		return
-	}
-	in.metrics.took(m)
-	why := behind
-	if err != nil {
-		why = unroutable
-	}
-	in.turnAway(m, why, err)
 }
 
 // admit puts a prepared message where it belongs, if there is room.

@@ -66,30 +66,6 @@ func TestBufferLimit(t *testing.T) {
 	})
 }
 
-// A late message is let go at once, and counted or refused like any other.
-func TestLateMessagesAreLetGo(t *testing.T) {
-	inBubble(t, Config{}, func(r *rig) {
-		r.warm()
-		for _, m := range []Message{
-			{Subject: []byte("telemetry.d1.temp"), Late: true},
-			{Subject: []byte("telemetry.d1.temp"), Late: true, Reply: []byte("reply.late")},
-			{Subject: []byte("telemetry.d1.temp"), Late: true, Rule: 1}, // somebody else's copy
-			{Subject: []byte("telemetry..temp"), Late: true, Reply: []byte("reply.bad")},
-			{Subject: []byte("telemetry.d1.temp"), Reply: []byte("reply.ok")},
-		} {
-			r.Take(&m)
-		}
-		r.idle()
-		if want := map[string]int{"reply.late": 10023, "reply.bad": 10003, "reply.ok": 0}; !maps.Equal(r.devices.errCodes(t), want) {
-			t.Errorf("answers %v, want %v", r.devices.errCodes(t), want)
-		}
-		dropped, refused := r.counted("headwater_bridge_dropped_total", "behind"), r.counted("headwater_bridge_refused_total", "behind")
-		if taken := r.counted("headwater_bridge_messages_total"); dropped != 1 || refused != 1 || taken != 5 { // with warm's
-			t.Errorf("dropped %d, refused %d of %d, want 1 and 1 of 5", dropped, refused, taken)
-		}
-	})
-}
-
 // A message that can never be stored is refused as such, alone: its neighbours
 // are stored. Without a reply it is dropped and counted.
 func TestBadMessagesHurtNobodyElse(t *testing.T) {

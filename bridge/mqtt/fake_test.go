@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // log is where publishes go, and NATS's side beside it.
@@ -37,7 +38,7 @@ func (l *log) Take(m *ingest.Message) {
 	err := l.refuse
 	switch {
 	case string(m.Subject) == l.noRule:
-		err = ingest.ErrNoRule
+		err = subject.ErrNoRule
 	case err == nil:
 		l.stored = append(l.stored, text)
 		l.headers = append(l.headers, string(m.Headers))

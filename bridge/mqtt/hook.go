@@ -9,6 +9,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // hook is where mochi asks what we think.
@@ -162,7 +163,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 // local takes a publish on a topic that no subject is: it is for MQTT's subscribers
 // alone, and has its answer already, though not before those that came sooner.
 func (b *inbound) local(pk packets.Packet, came arrival) {
-	p := &publish{packet: pk, came: came, session: b.session, owner: b, answered: true, err: ingest.ErrNoRule}
+	p := &publish{packet: pk, came: came, session: b.session, owner: b, answered: true, err: subject.ErrNoRule}
 	b.enqueue(p)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // inbound is what comes in from one connection.
@@ -176,7 +177,7 @@ func (b *inbound) conclude(p *publish) {
 	p.mu.Lock()
 	err, owner := p.err, p.owner
 	p.mu.Unlock()
-	stored := err == nil || errors.Is(err, ingest.ErrNoRule)
+	stored := err == nil || errors.Is(err, subject.ErrNoRule)
 	if stored {
 		p.routing.Do(func() { b.server.route(b.router, p) })
 	}

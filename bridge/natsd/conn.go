@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,7 +14,8 @@ import (
 )
 
 // Handler takes what a Conn reads. Both methods are called from one goroutine and
-// do not block for long: a reader that waits is thrown out by the server.
+// do not block for long: the server lets go what comes meanwhile, beyond what it keeps
+// for a reader.
 type Handler interface {
 	// Take takes a message, whose bytes are only valid until it returns.
 	Take(m *Message)
@@ -28,16 +30,10 @@ type ConnConfig struct {
 	Subjects []string // a subscription each; Message.Rule is the place in this list
 	// MaxSubscriptions bounds what Subscribe adds to Subjects.
 	MaxSubscriptions int
-	MaxPayload       int   // of a message with its headers, in bytes
-	MaxPending       int64 // bytes that the server keeps for us before it throws us out
-
-	// Pending tells how many bytes the server keeps for a client. Nil: no message
-	// is ever late.
-	Pending func(client uint64) int64
-	// Sent tells how many messages the server had for a client that it has thrown
-	// out. Nil: what was lost is not counted.
-	Sent func(client uint64) (messages int64, ok bool)
-
+	MaxPayload       int // of a message with its headers, in bytes
+	// Delivered tells what the server had for a client, also for a while after the
+	// connection has ended. Nil: what is lost is not counted.
+	Delivered  func(client uint64) (Delivered, bool)
 	Handler    Handler // nil takes nothing, and subscribes to nothing
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -48,13 +44,14 @@ type ConnConfig struct {
 // what its handler leaves. There may be more than one, so that one flow of messages
 // does not hold up another.
 //
-// A connection that is lost while Conn runs is made again, counted and logged: nats-server throws out a client that falls too far behind, and failing
+// What comes faster than it is taken, the server lets go, and Conn counts. A
+// connection that is lost while Conn runs is made again, counted and logged: failing
 // as a whole would take Kafka's clients down for the sake of what is lost anyway.
 // Only when the server itself is gone does Run end.
 type Conn struct {
 	cfg        ConnConfig
 	reconnects prometheus.Counter
-	lost       prometheus.Counter
+	lost       []prometheus.Counter // by fixed subscription; the last is of all others
 
 	mu            sync.Mutex     // guards all below
 	subscriptions *subscriptions // its limit never changes
@@ -80,14 +77,17 @@ func NewConn(cfg ConnConfig) *Conn {
 			Help:        reconnectsHelp,
 			ConstLabels: labels,
 		}),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name:        "headwater_bridge_lost_total",
-			Help:        "Messages that were on their way to the bridge when it lost a connection to the embedded nats-server.",
-			ConstLabels: labels,
-		}),
+	}
+	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name:        "headwater_bridge_lost_total",
+		Help:        "Messages that nats-server let go on their way to the bridge, because they came faster than they could be taken or the connection was lost.",
+		ConstLabels: labels,
+	}, []string{"rule"})
+	for _, subject := range append(slices.Clone(cfg.Subjects), "") {
+		c.lost = append(c.lost, lost.WithLabelValues(subject))
 	}
 	if cfg.Registerer != nil {
-		cfg.Registerer.MustRegister(c.reconnects, c.lost)
+		cfg.Registerer.MustRegister(c.reconnects, lost)
 	}
 	return c
 }
@@ -126,10 +126,13 @@ func (c *Conn) runOnce(ctx context.Context) (lost *session, err error) {
 	}
 	defer conn.Close()
 	s := newSession(conn, parser{maxPayload: c.cfg.MaxPayload, subscriptions: c.subscriptions.limit}, c.cfg.Handler, c.cfg.Log)
-	s.backlog, s.pending = backlog{limit: c.cfg.MaxPending}, c.cfg.Pending
+	s.taken, s.losses = newTally(len(c.cfg.Subjects)), c.newLosses()
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer c.set(nil)
 	err = s.run(ctx, func() error { return c.greet(s) }, func() {
 		lost = s
+		watching.Go(func() { c.watch(ctx, s) })
 		c.set(s)
 	})
 	return lost, err
@@ -146,35 +149,6 @@ func (c *Conn) greet(s *session) error {
 		}
 	}
 	return nil
-}
-
-// The server writes a connection's last figures down a moment after it has cut it.
-const (
-	countTries = 100
-	countPause = 10 * time.Millisecond
-)
-
-// countLost counts what the server had for a connection that has ended, and that
-// never came.
-func (c *Conn) countLost(ctx context.Context, s *session) {
-	if c.cfg.Sent == nil {
-		return
-	}
-	for range countTries {
-		if sent, ok := c.cfg.Sent(s.client); ok {
-			if lost := sent - s.taken; lost > 0 {
-				c.lost.Add(float64(lost))
-				c.cfg.Log.Error("messages lost with the connection to the embedded nats-server", "messages", lost)
-			}
-			return
-		}
-		select {
-		case <-time.After(countPause):
-		case <-ctx.Done():
-			return
-		}
-	}
-	c.cfg.Log.Error("messages lost with the connection to the embedded nats-server; how many is not known")
 }
 
 func (c *Conn) set(s *session) {
@@ -284,13 +258,24 @@ func (c *Conn) Flush(ctx context.Context) error {
 }
 
 // Unsubscribe ends all subscriptions, for good. When it returns without an error, the
-// handler has seen the last message, and devices that ask are told that nobody
-// listens.
+// handler has seen the last message, what was lost is counted, and devices that ask
+// are told that nobody listens.
 func (c *Conn) Unsubscribe(ctx context.Context) error {
+	s, err := c.session()
+	if err == nil {
+		c.look(ctx, s) // while the server still knows which subscriptions they were of
+	}
 	c.mu.Lock()
 	for _, sid := range c.subscriptions.clear() {
 		c.tell(unsubLine(sid))
 	}
 	c.mu.Unlock()
-	return c.Flush(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	c.look(ctx, s)
+	return nil
 }

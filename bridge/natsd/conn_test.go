@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,9 +29,6 @@ type script struct {
 
 func (h *script) Take(m *Message) {
 	event := fmt.Sprintf("%d %s %s %d", m.Rule, m.Subject, m.Reply, len(m.Payload))
-	if m.Late {
-		event += " late"
-	}
 	h.note(event)
 }
 func (h *script) Idle() { h.note("idle") }
@@ -239,65 +238,110 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
-// While the server keeps nearly as much for us as it allows, messages are late.
-func TestLateMessages(t *testing.T) {
-	const limit = 8 << 20
-	var kept, asked int64
+// What the server had for a connection that was cut, and that never came, is
+// counted, by rule.
+func TestLostMessagesAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	var asked atomic.Int32
 	withPeer(t, func(t *testing.T, c *Conn, h *script, peers <-chan *peer) {
 		p := <-peers
 		p.hello("a.>", "b")
-		for _, kept = range []int64{limit / 8 * 7, limit/8*7 + 1, limit, 0} {
-			p.send(fmt.Sprintf("MSG a.x 0 %d\r\n%s\r\n", lookEvery, strings.Repeat("v", lookEvery)))
-			p.send("MSG b 1 0\r\n\r\n")
-		}
-		got := slices.DeleteFunc(h.all(), func(e string) bool { return e == "idle" || e[0] == '0' })
-		if want := []string{"1 b  0", "1 b  0 late", "1 b  0 late", "1 b  0"}; !slices.Equal(got, want) {
-			t.Errorf("the handler saw %q\nwant %q", got, want)
-		}
-		if asked != 4 {
-			t.Errorf("pending was asked %d times, want 4", asked)
+		p.send("MSG b 1 0\r\n\r\nMSG a.x 0 0\r\n\r\nMSG b 1 0\r\n\r\nMSG b 1 0\r\n")
+		p.Close()
+		(<-peers).hello("a.>", "b")
+		time.Sleep(lookEvery / 2) // of the bubble's: the figures are late
+		if got, want := lost(t, reg), map[string]float64{"a.>": 39, "b": 48, "": 10}; !maps.Equal(got, want) {
+			t.Errorf("counted %v as lost, want %v", got, want)
 		}
 	}, func(cfg *ConnConfig) {
-		cfg.MaxPending = limit
-		cfg.Pending = func(client uint64) int64 {
-			asked++
+		cfg.Registerer = reg
+		cfg.Delivered = func(client uint64) (Delivered, bool) {
 			if client != 17 {
-				t.Errorf("pending of client %d, want 17", client)
+				t.Errorf("asked for client %d, want 17", client)
 			}
-			return kept
+			n := asked.Add(1)
+			if n < 5 { // not the last figures yet
+				return Delivered{Messages: 10, BySubscription: map[int]int64{0: 4, 1: 6}}, n >= 3
+			}
+			return Delivered{Messages: 100, BySubscription: map[int]int64{0: 40, 1: 50}, Ended: true}, true
 		}
 	})
 }
 
-// What the server had for a connection that was cut, and that never came, is
-// counted.
-func TestLostMessagesAreCounted(t *testing.T) {
+// lost is what is counted as lost, by rule.
+func lost(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "headwater_bridge_lost_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "rule" {
+					got[label.GetValue()] = m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return got
+}
+
+// What the server lets go while the connection stands is counted a second later, once,
+// and what is only on its way is not.
+func TestMessagesLetGoAreCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	asked := 0
+	var d atomic.Pointer[Delivered]
+	d.Store(&Delivered{})
 	withPeer(t, func(t *testing.T, c *Conn, h *script, peers <-chan *peer) {
 		p := <-peers
 		p.hello("a.>", "b")
-		p.send("MSG b 1 0\r\n\r\nMSG b 1 0\r\n\r\nMSG b 1 0\r\n")
-		p.Close()
-		(<-peers).hello("a.>", "b")
-		time.Sleep(time.Second) // of the bubble's: the figures are late
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
+		expect := func(want map[string]float64) {
+			t.Helper()
+			synctest.Wait()
+			if got := lost(t, reg); !maps.Equal(got, want) {
+				t.Errorf("counted %v as lost, want %v", got, want)
+			}
 		}
-		got := map[string]float64{}
-		for _, f := range families {
-			got[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
+		p.send("MSG b 1 0\r\n\r\n")
+		d.Store(&Delivered{Messages: 1, BySubscription: map[int]int64{0: 0, 1: 1}})
+		time.Sleep(lookEvery)
+		expect(map[string]float64{"a.>": 0, "b": 0, "": 0})
+
+		d.Store(&Delivered{Messages: 12, BySubscription: map[int]int64{0: 3, 1: 9}})
+		p.expect("PING") // it looks
+		p.send("MSG b 1 0\r\n\r\nMSG a.x 0 0\r\n\r\nPONG\r\n")
+		expect(map[string]float64{"a.>": 2, "b": 7, "": 0})
+		p.expect("PING") // once more, to tell that it is over
+		p.send("PONG\r\n")
+		time.Sleep(3 * lookEvery)
+		expect(map[string]float64{"a.>": 2, "b": 7, "": 0})
+
+		// The last ones are found when the subscriptions are gone.
+		start := time.Now()
+		done := make(chan error, 1)
+		go func() { done <- c.Unsubscribe(t.Context()) }()
+		p.expect("UNSUB 0")
+		p.expect("UNSUB 1")
+		p.expect("PING")
+		d.Store(&Delivered{Messages: 20})
+		p.send("PONG\r\n")
+		p.expect("PING")
+		p.send("MSG b 1 0\r\n\r\nPONG\r\n")
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
-		if got["headwater_bridge_lost_total"] != 98 || got["headwater_bridge_reconnects_total"] != 1 {
-			t.Errorf("counted %v, want 98 lost with 1 connection", got)
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("the last look came %v after the end", waited)
 		}
+		expect(map[string]float64{"a.>": 2, "b": 7, "": 7})
 	}, func(cfg *ConnConfig) {
 		cfg.Registerer = reg
-		cfg.Sent = func(client uint64) (int64, bool) {
-			asked++
-			return 100, client == 17 && asked == 5
-		}
+		cfg.Delivered = func(uint64) (Delivered, bool) { return *d.Load(), true }
 	})
 }
 

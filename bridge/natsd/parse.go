@@ -18,7 +18,6 @@ type Message struct {
 	Reply   []byte // empty for none
 	Headers []byte // the header block as it came; empty for none
 	Payload []byte
-	Late    bool // so much is behind it that the server is about to throw the reader out
 }
 
 // operation is what the server tells a client or a leaf.

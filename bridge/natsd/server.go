@@ -5,7 +5,7 @@
 // records; a Handler takes the messages.
 //
 // A Server's methods are called in their order by one goroutine: Listen, Start,
-// Accept, Shutdown. Listen starts nothing. Conn's and Leaf's may be called from any.
+// Accept, LameDuck, Shutdown. Listen starts nothing. Conn's and Leaf's may be called from any.
 // Sizes are in bytes.
 package natsd
 
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -28,10 +29,6 @@ type ServerConfig struct {
 	MaxConnections  int    // of devices; 1,024
 	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
 }
-
-// maxControlLine bounds a line of the protocol in bytes: a subject and a reply with
-// their numbers. It is nats-server's own default, which devices know.
-const maxControlLine = server.MAX_CONTROL_LINE_SIZE
 
 // Server is the embedded nats-server.
 type Server struct {
@@ -93,19 +90,17 @@ func (s *Server) Start() error {
 }
 
 func (s *Server) options() *server.Options {
-	return &server.Options{
+	opts := &server.Options{
 		ServerName:      "headwater",
 		Host:            s.addr.IP.String(),
 		Port:            s.addr.Port,
 		DontListen:      true, // Accept does, later
 		NoSigs:          true,
 		NoSystemAccount: true,
-		MaxPayload:      s.cfg.MaxPayload,
-		MaxConn:         s.cfg.MaxConnections + 1, // ours
-		MaxPending:      s.cfg.MaxPendingBytes,
-		MaxControlLine:  maxControlLine,
 		LeafNode:        s.leafOptions(),
 	}
+	s.cfg.limit(opts)
+	return opts
 }
 
 // leafOptions open a port for the bridge's own Leaf: nothing in this process can speak
@@ -137,24 +132,20 @@ func (s *Server) dialLeaf() (net.Conn, error) {
 	return net.DialTimeout("tcp", net.JoinHostPort(s.opts.LeafNode.Host, strconv.Itoa(s.opts.LeafNode.Port)), handshakeTimeout)
 }
 
-// Pending is how many bytes the server keeps for a client that has not read them.
-// What is being written counts until all of that is read.
-func (s *Server) Pending(client uint64) int64 {
-	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client})
+// Delivered is how many messages the server had for a client, while it remembers it.
+func (s *Server) Delivered(client uint64) (Delivered, bool) {
+	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client, State: server.ConnAll, Subscriptions: true, SubscriptionsDetail: true})
 	if err != nil || len(conns.Conns) == 0 {
-		return 0
+		return Delivered{}, false
 	}
-	return int64(conns.Conns[0].Pending)
-}
-
-// Sent is how many messages the server had for a client whose connection has
-// ended, while it remembers that.
-func (s *Server) Sent(client uint64) (messages int64, ok bool) {
-	conns, err := s.nats.Connz(&server.ConnzOptions{CID: client, State: server.ConnClosed})
-	if err != nil || len(conns.Conns) == 0 {
-		return 0, false
+	conn := conns.Conns[0]
+	d := Delivered{Messages: conn.OutMsgs, BySubscription: map[int]int64{}, Ended: conn.Stop != nil}
+	for _, sub := range conn.SubsDetail {
+		if sid, err := strconv.Atoi(sub.Sid); err == nil { // all of ours are numbers
+			d.BySubscription[sid] = sub.Msgs
+		}
 	}
-	return conns.Conns[0].OutMsgs, true
+	return d, true
 }
 
 // Accept opens the server to devices. Between letting go of the port and taking
@@ -167,6 +158,20 @@ func (s *Server) Accept() error {
 		return errors.Join(fmt.Errorf("embedded nats-server: cannot listen on %s", s.addr), s.says.failure())
 	}
 	return nil
+}
+
+// LameDuck tells every client that the server is about to end, so that it may go
+// elsewhere; those that cannot be told go on. Nobody's connection is closed:
+// nats-server's own lame-duck shutdown would close the bridge's too, and with it the way
+// for what is yet to be answered.
+func (s *Server) LameDuck() {
+	conns, err := s.nats.Connz(&server.ConnzOptions{Limit: math.MaxInt32})
+	if err != nil {
+		return // it has ended already
+	}
+	for _, conn := range conns.Conns {
+		_ = s.nats.LDMClientByID(conn.Cid) // fails for one that is gone, or is too old to know
+	}
 }
 
 // Shutdown closes every connection, once what was published to it is written,

@@ -3,13 +3,16 @@ package natsd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A port in use is known at Listen, in words that say so.
@@ -24,9 +27,13 @@ func TestListenOnPortInUse(t *testing.T) {
 	}
 }
 
-func listen(t *testing.T) *Server {
+func listen(t *testing.T, change ...func(*ServerConfig)) *Server {
 	t.Helper()
-	s, err := Listen(ServerConfig{Listen: "127.0.0.1:0", MaxPayload: 64 << 10}, slog.New(slog.DiscardHandler))
+	cfg := ServerConfig{Listen: "127.0.0.1:0", MaxPayload: 64 << 10}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := Listen(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +100,6 @@ func (e *events) Take(m *Message) {
 }
 func (e *events) Idle() {}
 
-// stuck is a Handler that takes nothing until it is closed.
-type stuck chan struct{}
-
-func (s stuck) Take(*Message) { <-s }
-func (s stuck) Idle()         {}
-
 // A connection that the server cuts is made again; when the server ends, so does
 // Run.
 func TestServerCutsConn(t *testing.T) {
@@ -144,9 +145,9 @@ func TestServerCutsConn(t *testing.T) {
 		}
 	}
 	for {
-		if sent, ok := s.Sent(first.client); ok {
-			if sent != 1 {
-				t.Errorf("the server sent the first connection %d messages, want 1", sent)
+		if d, ok := s.Delivered(first.client); ok && d.Ended {
+			if d.Messages != 1 || d.BySubscription[0] != 1 {
+				t.Errorf("the server had %+v for the first connection, want 1 message", d)
 			}
 			break
 		}
@@ -160,39 +161,80 @@ func TestServerCutsConn(t *testing.T) {
 	}
 }
 
-// What a client does not read is pending.
-func TestPending(t *testing.T) {
-	s := listen(t)
-	if err := errors.Join(s.Start(), s.Accept()); err != nil {
-		t.Fatal(err)
+// A connection of ours whose handler takes nothing for a long time is not thrown out,
+// whatever comes meanwhile: what there is no room for is let go and counted by its
+// subscription, and whoever asks for an answer is told that nobody responds. It
+// holds for the largest messages, of which few fit.
+func TestSlowHandlerIsNotThrownOut(t *testing.T) {
+	for _, size := range []int{10, 1000, 64 << 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			s := listen(t, func(cfg *ServerConfig) { cfg.MaxPendingBytes = 1 << 20 })
+			if err := errors.Join(s.Start(), s.Accept()); err != nil {
+				t.Fatal(err)
+			}
+			handler, reg := &slowly{free: make(chan struct{})}, prometheus.NewRegistry()
+			c := NewConn(ConnConfig{
+				Dial: s.Dial, Subjects: []string{"a.>", "b.>"}, MaxPayload: 64 << 10,
+				Delivered: s.Delivered, Handler: handler, Log: slog.New(slog.DiscardHandler), Registerer: reg,
+			})
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(context.Background()) }()
+			<-c.Up()
+			first, err := c.session()
+			if err != nil {
+				t.Fatal(err)
+			}
+			const publishers = 8
+			each := 4 << 20 / (size + 50) / publishers
+			var all sync.WaitGroup
+			for range publishers {
+				nc := connect(t, s)
+				all.Go(func() {
+					for range each {
+						if err := errors.Join(nc.Publish("a.x", make([]byte, size)), nc.Publish("b.x", nil)); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := nc.Flush(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			nc := connect(t, s)
+			if _, err := nc.Request("b.x", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+				t.Errorf("who asked for an answer was told %v", err)
+			}
+			close(handler.free)
+			if err := c.Unsubscribe(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := c.session(); err != nil || now != first {
+				t.Errorf("the connection was thrown out (%v)", err)
+			}
+			got := lost(t, reg)
+			a, b := publishers*each, publishers*each+1
+			if handler.a+int(got["a.>"]) != a || handler.b+int(got["b.>"]) != b || got["a.>"] == 0 || got["b.>"] == 0 || got[""] != 0 {
+				t.Errorf("of %d and %d messages %d and %d were taken, and %v counted as lost", a, b, handler.a, handler.b, got)
+			}
+			s.Shutdown()
+			<-ended
+		})
 	}
-	handler := make(stuck)
-	c := NewConn(ConnConfig{Dial: s.Dial, Subjects: []string{"a.>"}, MaxPayload: 64 << 10, Handler: handler, Log: slog.New(slog.DiscardHandler)})
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(context.Background()) }()
-	<-c.Up()
-	ours, err := c.session()
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := nats.Connect("nats://" + s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	const n, size = 100, 50_000
-	for range n {
-		if err := nc.Publish("a.x", make([]byte, size)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.Pending(ours.client); got < (n-5)*size || got > (n+1)*size {
-		t.Errorf("%d bytes are pending of %d", got, n*size)
-	}
-	close(handler)
-	s.Shutdown()
-	<-ended
 }
+
+// slowly is a Handler that takes nothing before it is freed.
+type slowly struct {
+	free chan struct{}
+	a, b int // messages taken, by subject
+}
+
+func (s *slowly) Take(m *Message) {
+	<-s.free
+	if m.Subject[0] == 'a' {
+		s.a++
+	} else {
+		s.b++
+	}
+}
+func (s *slowly) Idle() {}

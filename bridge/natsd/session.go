@@ -33,10 +33,10 @@ type session struct {
 	buf     []byte // read, from 0 to filled
 	filled  int
 
-	taken   int64 // messages
-	backlog backlog
-	pending func(client uint64) int64 // nil where nobody can tell
-	client  uint64                    // our number with the server
+	taken   tally
+	client  uint64     // our number with the server
+	looking sync.Mutex // guards losses
+	losses  *losses    // nil for a session that takes nothing
 
 	mu    sync.Mutex // guards below
 	pongs []func()   // called as the PONGs arrive, by the reader, first in front
@@ -48,6 +48,7 @@ func newSession(conn net.Conn, parser parser, handler Handler, log *slog.Logger)
 		out:     newWriter(conn),
 		parser:  parser,
 		handler: handler,
+		taken:   newTally(0),
 		log:     log,
 		buf:     make([]byte, readBufferBytes),
 	}
@@ -126,9 +127,6 @@ func (s *session) handleAll() error {
 			break
 		}
 		handled += taken
-		if s.pending != nil && s.backlog.due(taken) {
-			s.backlog.look(s.pending(s.client))
-		}
 		if err := s.handle(op); err != nil {
 			return err
 		}
@@ -158,8 +156,7 @@ func (s *session) fill() error {
 func (s *session) handle(op operation) error {
 	switch op {
 	case opMessage:
-		s.taken++
-		s.parser.message.Late = s.backlog.late
+		s.taken.took(s.parser.message.Rule)
 		s.handler.Take(&s.parser.message)
 	case opPing:
 		return s.out.control("PONG")

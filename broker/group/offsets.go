@@ -211,6 +211,30 @@ func (g *group) dropOffsets(gone []TopicPartition, done func(err error)) {
 	})
 }
 
+// forgetThen drops an offset, and the group itself when it was the last.
+func (g *group) forgetThen(tp TopicPartition, done func(error)) {
+	switch g.state {
+	case Dead:
+		done(nil)
+		return
+	case Empty:
+	default:
+		done(ErrNotEmpty)
+		return
+	}
+	var gone []TopicPartition
+	if _, kept := g.offsets[tp]; kept || g.uncommitted[tp] > 0 {
+		gone = append(gone, tp)
+	}
+	g.dropOffsets(gone, func(err error) {
+		if err != nil || !g.idle() || !g.stored {
+			done(err) // a group of which nothing is stored goes by itself
+			return
+		}
+		g.delete(done)
+	})
+}
+
 // expired returns the offsets that have been kept long enough (KIP-211): since the
 // group is empty; or, of a topic that no member is subscribed to and of one that is
 // read without members, since the commit.

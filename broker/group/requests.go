@@ -162,6 +162,14 @@ func (c *Coordinator) Leave(id string, leaving []LeavingMember) (errs []error, e
 // error for each of r.Offsets, in their order.
 func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
 	answer := make(chan []error, 1)
+	c.CommitThen(r, func(errs []error) { answer <- errs })
+	return answer
+}
+
+// CommitThen is Commit for one who does not wait: done is called once. It may run
+// before CommitThen returns, or on the goroutine that syncs, and with the group's
+// lock held: it neither blocks nor calls the Coordinator.
+func (c *Coordinator) CommitThen(r *CommitRequest, done func([]error)) {
 	errs := make([]error, len(r.Offsets))
 	fail := func(err error) {
 		for i := range errs {
@@ -170,7 +178,7 @@ func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
 			}
 		}
 		c.metrics.count(errs)
-		answer <- errs
+		done(errs)
 	}
 	kept := *r
 	kept.Offsets = nil
@@ -183,7 +191,7 @@ func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
 	}
 	if tooLong(r.Group) {
 		fail(ErrTooLong)
-		return answer
+		return
 	}
 	for {
 		k, err := c.find(r.Group)
@@ -196,7 +204,7 @@ func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
 		}
 		if err != nil {
 			fail(err)
-			return answer
+			return
 		}
 		served := k.do(func(g *group, now time.Time) {
 			if err := c.room(kept.growth(g)); err != nil {
@@ -206,7 +214,7 @@ func (c *Coordinator) Commit(r *CommitRequest) <-chan []error {
 			g.commit(now, &kept, fail)
 		})
 		if served {
-			return answer
+			return
 		}
 	}
 }
@@ -262,6 +270,20 @@ func (c *Coordinator) DeleteOffsets(id string, partitions []TopicPartition) <-ch
 		answer <- Deleted{Err: ErrUnknownGroup}
 	}
 	return answer
+}
+
+// Forget drops the offset of a group without members for a partition, one that is
+// on its way to the log included, and the group when it is left with none. done is
+// as for CommitThen. There being no such offset is no error.
+func (c *Coordinator) Forget(id string, tp TopicPartition, done func(error)) {
+	k, err := c.find(id)
+	if err != nil || k == nil {
+		done(err)
+		return
+	}
+	if !k.do(func(g *group, _ time.Time) { g.forgetThen(tp, done) }) {
+		done(nil) // it has gone
+	}
 }
 
 // Deleted is what became of a request to delete: of its parts, or of all of it.
