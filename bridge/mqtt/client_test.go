@@ -24,7 +24,8 @@ type connectOptions struct {
 	id, user, password string
 	version            byte
 	keep               bool // the session
-	will               string
+	will, willPayload  string
+	receiveMaximum     uint16
 }
 
 // dial connects, and wants to be let in.
@@ -55,8 +56,9 @@ func tryDial(t *testing.T, s *Server, o connectOptions) (c *client, code byte) {
 		pk.Connect.PasswordFlag, pk.Connect.Password = true, []byte(o.password)
 	}
 	if o.will != "" {
-		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillQos = true, o.will, []byte("gone"), 1
+		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillQos = true, o.will, []byte(o.willPayload), 1
 	}
+	pk.Properties.ReceiveMaximum = o.receiveMaximum
 	if o.keep {
 		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 600, true
 	}
@@ -120,7 +122,7 @@ func (c *client) tryReceive(within time.Duration) (pk packets.Packet, err error)
 	decode := map[byte]func([]byte) error{
 		packets.Connack: pk.ConnackDecode, packets.Publish: pk.PublishDecode, packets.Puback: pk.PubackDecode, packets.Pubrec: pk.PubrecDecode,
 		packets.Pubcomp: pk.PubcompDecode, packets.Pubrel: pk.PubrelDecode, packets.Suback: pk.SubackDecode, packets.Disconnect: pk.DisconnectDecode,
-		packets.Unsuback: pk.UnsubackDecode,
+		packets.Unsuback: pk.UnsubackDecode, packets.Pingresp: pk.PingrespDecode,
 	}[pk.FixedHeader.Type]
 	return pk, decode(body)
 }

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bytes"
+	"context"
 	"slices"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -14,11 +15,28 @@ type filter struct {
 	sid     int
 }
 
+// Bounds of what was heard and is not yet with MQTT's side.
+const (
+	maxHeard      = 4096
+	maxHeardBytes = 8 << 20
+)
+
+// heard is a message of no MQTT client, on its way to MQTT's subscribers.
+type heard struct {
+	topic            string
+	headers, payload []byte
+}
+
+func (h *heard) size() int64 { return int64(len(h.topic) + len(h.headers) + len(h.payload)) }
+
 // route carries a publish to MQTT's subscribers, by a client of its publisher's name,
-// and to NATS's.
+// and to NATS's, and lets go of it.
 func (s *Server) route(router *mochi.Client, p *publish) {
+	p.mu.Lock()
 	pk := p.packet
-	pk.PacketID = p.came.id // mochi wants one
+	p.packet = packets.Packet{}
+	s.letGo(p)
+	p.mu.Unlock()
 	if err := s.mochi.InjectPacket(router, pk); err != nil {
 		s.log.Debug("MQTT publish not routed", "topic", pk.TopicName, "err", err)
 	}
@@ -51,7 +69,7 @@ func (s *Server) listen(pattern string) error {
 		return nil
 	}
 	if len(s.filters) >= s.cfg.MaxFilters {
-		s.tidy()
+		s.tidyFilters()
 	}
 	if len(s.filters) >= s.cfg.MaxFilters {
 		return errTooManyFilters
@@ -63,9 +81,9 @@ func (s *Server) listen(pattern string) error {
 	return err
 }
 
-// tidy ends the subscriptions that no client wants any more. Filters come and go with
-// clients, and stay with sessions: what is wanted is looked up rather than counted.
-func (s *Server) tidy() {
+// tidyFilters ends the subscriptions that no client wants any more. Filters come and go
+// with clients, and stay with sessions: what is wanted is looked up rather than counted.
+func (s *Server) tidyFilters() {
 	wanted := map[string]bool{}
 	for _, cl := range s.mochi.Clients.GetAll() {
 		for _, sub := range cl.State.Subscriptions.GetAll() {
@@ -87,7 +105,8 @@ func (s *Server) tidy() {
 
 // Heard carries what a NATS client published to MQTT's subscribers, at QoS 1, so that
 // sessions keep it for clients that are away. It may be heard by several patterns:
-// the first that matches counts. The bytes are only valid during the call.
+// the first that matches counts. The bytes are only valid during the call, which waits
+// for nobody.
 func (s *Server) Heard(sid int, subject, headers, payload []byte) {
 	s.hearing.Lock()
 	first := slices.IndexFunc(s.filters, func(f filter) bool { return matches(f.pattern, subject) })
@@ -99,20 +118,47 @@ func (s *Server) Heard(sid int, subject, headers, payload []byte) {
 }
 
 // Publish carries a message of no MQTT client to MQTT's subscribers, at QoS 1. The
-// bytes are only valid during the call.
+// bytes are only valid during the call, which waits for nobody: what comes faster than
+// it can be carried is let go, and counted.
 func (s *Server) Publish(subject, headers, payload []byte) {
 	topic, ok := topicOf(subject)
-	if !ok {
+	if !ok || tooDeep(topic) {
 		return
 	}
+	h := &heard{topic, bytes.Clone(headers), bytes.Clone(payload)}
+	if s.heardBytes.Add(h.size()) <= maxHeardBytes {
+		select {
+		case s.heard <- h:
+			return
+		default:
+		}
+	}
+	s.heardBytes.Add(-h.size())
+	s.metrics.uncarried.Inc()
+}
+
+// carry carries what was heard, until ctx is done.
+func (s *Server) carry(ctx context.Context) {
+	for {
+		select {
+		case h := <-s.heard:
+			s.carryOne(h)
+			s.heardBytes.Add(-h.size())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) carryOne(h *heard) {
 	pk := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1},
 		PacketID:    1, // mochi wants one
-		TopicName:   topic,
-		Payload:     bytes.Clone(payload),
+		TopicName:   h.topic,
+		Payload:     h.payload,
 	}
-	pk.Properties.User = propertiesOf(headers)
+	pk.Properties.User = propertiesOf(h.headers)
 	if err := s.mochi.InjectPacket(s.local, pk); err != nil {
-		s.log.Debug("NATS message not routed to MQTT", "topic", topic, "err", err)
+		s.log.Debug("NATS message not routed to MQTT", "topic", h.topic, "err", err)
 	}
 }

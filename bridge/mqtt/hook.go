@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"crypto/tls"
+	"errors"
 	"slices"
 	"time"
 
@@ -9,10 +10,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/headwater/headwater/bridge/ingest"
-	"github.com/headwater/headwater/bridge/subject"
 )
 
-// hook is where mochi asks what we think.
+// hook is where mochi asks what we think. What comes in at QoS 1 and 2 never gets past
+// OnPacketRead, so mochi's OnPublish, whose errors it mostly ignores, has no say.
 type hook struct {
 	mochi.HookBase
 	server *Server
@@ -24,180 +25,184 @@ func (h *hook) ID() string { return "headwater" }
 // Provides tells which of the methods below count.
 func (h *hook) Provides(what byte) bool {
 	return slices.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnDisconnect, mochi.OnClientExpired,
-		mochi.OnPacketRead, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnQosDropped, mochi.OnSubscribed, mochi.OnWill, mochi.OnWillSent,
+		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished,
+		mochi.OnDisconnect, mochi.OnClientExpired, mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnQosPublish, mochi.OnPublishDropped,
+		mochi.OnQosDropped, mochi.OnSubscribe, mochi.OnSubscribed, mochi.OnWill, mochi.OnWillSent, mochi.OnRetainMessage, mochi.OnRetainedExpired,
 	}, what)
+}
+
+var errTooManySessions = errors.New("too many sessions are kept already")
+
+// OnConnect turns clients away that would make one session too many.
+func (h *hook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	s := h.server
+	if _, known := s.mochi.Clients.Get(cl.ID); known || s.mochi.Clients.Len() < s.cfg.MaxConnections*sessionsPerConnection {
+		return nil
+	}
+	s.metrics.sessionsRefused.Inc()
+	why := packets.ErrQuotaExceeded
+	if cl.Properties.ProtocolVersion < 5 {
+		why = packets.ErrServerUnavailable
+	}
+	return errors.Join(errTooManySessions, s.mochi.SendConnack(cl, why, false, nil))
 }
 
 // OnConnectAuthenticate reports whether a client may connect.
 func (h *hook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	s := h.server
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok {
+		return false // no connection of ours
+	}
 	if s.cfg.Access == nil {
-		s.join(cl, nil)
+		s.join(cl, c, nil, pk.Properties.ReceiveMaximum)
 		return true
 	}
-	var state *tls.ConnectionState
-	if conn, ok := cl.Net.Conn.(*tls.Conn); ok {
-		cs := conn.ConnectionState()
-		state = &cs
-	}
-	identity, err := s.cfg.Access.Login(string(pk.Connect.Username), pk.Connect.Password, state)
+	identity, err := s.login(c.state(), pk)
 	if err != nil {
 		s.metrics.logins.Inc()
 		s.log.Debug("MQTT client turned away", "client", cl.ID, "remote", cl.Net.Remote, "err", err)
 		return false
 	}
-	s.join(cl, identity)
+	s.join(cl, c, identity, pk.Properties.ReceiveMaximum)
 	return true
 }
 
+func (s *Server) login(state *tls.ConnectionState, pk packets.Packet) (Identity, error) {
+	return s.cfg.Access.Login(string(pk.Connect.Username), pk.Connect.Password, state)
+}
+
+// join makes a client known.
+func (s *Server) join(cl *mochi.Client, c *conn, identity Identity, receiveMaximum uint16) {
+	b := &inbound{server: s, client: cl, conn: c, identity: identity, router: s.newRouter(cl.ID)}
+	b.room.L = &b.mu
+	b.out.init(receiveMaximum)
+	s.mu.Lock()
+	s.clients[b] = true
+	s.mu.Unlock()
+	c.owner.Store(b)
+	if c.isClosed() {
+		b.leave() // whoever closed it did not know b
+	}
+}
+
+// newRouter makes a client that publishes for another, or for NATS's side. It is one of
+// MQTT 5, for mochi lets no other's messages expire.
+func (s *Server) newRouter(id string) *mochi.Client {
+	router := s.mochi.NewClient(nil, listenerID, id, true)
+	router.Properties.ProtocolVersion = 5
+	return router
+}
+
+// inboundOf is our side of a client, also after its connection has ended. It is nil for
+// those that never had one here.
+func inboundOf(cl *mochi.Client) *inbound {
+	if c, ok := cl.Net.Conn.(*conn); ok {
+		return c.owner.Load()
+	}
+	return nil
+}
+
 // OnSessionEstablish gives a connection the session that it goes on with, or a new one.
+// The client's receive maximum is outbound's.
 func (h *hook) OnSessionEstablish(cl *mochi.Client, pk packets.Packet) {
 	s := h.server
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.clients[cl]
 	old := s.sessions[cl.ID]
 	if old == nil || pk.Connect.Clean {
 		old = newSession()
 	}
-	b.session = old
+	inboundOf(cl).session = old
 	s.sessions[cl.ID] = old
 }
 
-// OnDisconnect forgets a connection, and its session if that ends with it.
+// OnSessionEstablished sends what the session's last connection left, once mochi is
+// done with what it would have sent.
+func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
+	b := inboundOf(cl)
+	b.conn.mute(false)
+	for _, sub := range cl.State.Subscriptions.GetAll() {
+		b.server.listenFor(sub.Filter) // it may have been tidied away while the session changed hands
+	}
+	if again := b.out.begin(b.session.ageOf); len(again) > 0 {
+		b.server.spawn(func() { b.out.resend(cl, again) })
+	}
+}
+
+// OnDisconnect forgets the session of a connection, if that ends with it.
 func (h *hook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
-	s := h.server
-	s.mu.Lock()
-	b := s.clients[cl]
-	delete(s.clients, cl)
-	if expire && b != nil && s.sessions[cl.ID] == b.session {
-		delete(s.sessions, cl.ID)
+	b := inboundOf(cl)
+	if b == nil {
+		return
 	}
-	s.mu.Unlock()
-	if b != nil {
-		b.leave()
+	b.leave()
+	if expire {
+		h.server.forget(cl.ID, b.session)
 	}
 }
 
-// OnClientExpired forgets a session that has outlived its time.
+// OnClientExpired forgets a session that has outlived its time. mochi would leave its
+// subscriptions behind.
 func (h *hook) OnClientExpired(cl *mochi.Client) {
-	h.server.mu.Lock()
-	defer h.server.mu.Unlock()
-	delete(h.server.sessions, cl.ID)
+	h.server.mochi.UnsubscribeClient(cl)
+	if b := inboundOf(cl); b != nil {
+		h.server.forget(cl.ID, b.session)
+	}
 }
 
-// nothing is a packet that mochi does nothing about: the answer to a publish that it
-// never sent.
-var nothing = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
-
-// OnPacketRead takes from mochi what comes in at QoS 1 and 2: to it, all publishes of
-// devices are at QoS 0.
-func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type != packets.Publish && pk.FixedHeader.Type != packets.Pubrel {
-		return pk, nil
+func (s *Server) forget(id string, ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[id] == ss {
+		delete(s.sessions, id)
 	}
-	b := h.server.inbound(cl)
-	if b == nil || b.session == nil {
-		return pk, nil // not connected, which mochi says itself
-	}
-	if pk.FixedHeader.Type == packets.Pubrel {
-		b.release(pk.PacketID)
-		return nothing, nil
-	}
-	b.came = arrival{}
-	if pk.FixedHeader.Qos == 0 {
-		return pk, nil
-	}
-	if pk.PacketID == 0 {
-		return pk, packets.ErrProtocolViolationNoPacketID
-	}
-	if pk.FixedHeader.Qos == 2 && b.repeats(pk.PacketID) {
-		return nothing, nil
-	}
-	if err := b.admit(); err != nil {
-		return pk, err
-	}
-	b.came = arrival{pk.FixedHeader.Qos, pk.PacketID}
-	pk.FixedHeader.Qos, pk.FixedHeader.Dup, pk.PacketID = 0, false, 0
-	return pk, nil
 }
 
-// OnPublish decides what becomes of a publish. At QoS 1 and 2 mochi is done with it.
-func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if cl.Net.Inline {
-		return pk, nil
-	}
-	s := h.server
-	b := s.inbound(cl)
-	came := b.came
-	b.came = arrival{}
-	s.metrics.publishes[came.qos].Inc()
-	var m ingest.Message
-	m.Rule = ingest.AnyRule
-	var mapped bool
-	m.Subject, mapped = subjectOf(nil, pk.TopicName)
-	if !b.mayPublish(m.Subject, mapped) {
-		return pk, b.forbid(came)
-	}
-	m.Headers, m.Payload = headersOf(&pk.Properties), pk.Payload
-	pk.FixedHeader.Qos = came.qos
+// OnPacketEncode has packets wait for their turn, and for the client to read. Nothing is
+// locked here. mochi sends again, all at once, before it reads: that is kept for later.
+func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	b := inboundOf(cl)
 	switch {
-	case came.qos > 0 && s.stopping.Load():
-		return pk, packets.ErrServerShuttingDown
-	case came.qos > 0 && mapped:
-		b.take(pk, came, &m)
-	case came.qos > 0:
-		b.local(pk, came)
+	case b == nil || pk.FixedHeader.Type == packets.Disconnect:
+	case b.out.keep(pk):
+		b.conn.mute(true)
 	default:
-		if mapped {
-			s.ingest.Take(&m)
-			s.ingest.Idle()
-			s.tellNATS(m.Subject, m.Headers, m.Payload)
-		}
-		return pk, nil
+		b.out.await(pk)
+		b.conn.hasRoom()
 	}
-	return pk, packets.ErrRejectPacket
+	return pk
 }
 
-// local takes a publish on a topic that no subject is: it is for MQTT's subscribers
-// alone, and has its answer already, though not before those that came sooner.
-func (b *inbound) local(pk packets.Packet, came arrival) {
-	p := &publish{packet: pk, came: came, session: b.session, owner: b, answered: true, err: subject.ErrNoRule}
-	b.enqueue(p)
+// OnQosPublish notes the age of what goes out at QoS 1 and 2, for mochi knows it by the
+// second.
+func (h *hook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		h.server.sessionOf(cl).grow(pk.PacketID, cl.State.Inflight)
+	}
 }
 
-// forbid answers a publish that the client may not make.
-func (b *inbound) forbid(came arrival) error {
-	b.server.metrics.forbidden.Inc()
-	switch {
-	case came.qos == 0:
-		return packets.ErrRejectPacket
-	case b.client.Properties.ProtocolVersion < 5:
-		return packets.ErrNotAuthorized // which ends the connection
+func (s *Server) sessionOf(cl *mochi.Client) *session {
+	if b := inboundOf(cl); b != nil && b.session != nil {
+		return b.session
 	}
-	kind := packets.Puback
-	if came.qos == 2 {
-		kind = packets.Pubrec
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ss := s.sessions[cl.ID]
+	if ss == nil { // mochi has it from a store
+		ss = newSession()
+		s.sessions[cl.ID] = ss
 	}
-	b.write(kind, came.id, packets.ErrNotAuthorized, "this user may not publish on the topic")
-	return packets.ErrRejectPacket
-}
-
-// mayPublish reports whether the client may publish on a topic. Who is bound to
-// subjects has none on topics that are no subject.
-func (b *inbound) mayPublish(subject []byte, mapped bool) bool {
-	return b.identity == nil || mapped && b.identity.MayPublish(subject)
+	return ss
 }
 
 // OnACLCheck decides on subscriptions, and on what is delivered to them; publishes are
-// OnPublish's.
+// OnPacketRead's.
 func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
-	if write || cl.Net.Inline {
-		return true
-	}
-	b := h.server.inbound(cl)
-	if b == nil || b.identity == nil {
+	b := inboundOf(cl)
+	if write || b == nil || b.identity == nil {
 		return true // a client that is away was asked when it subscribed
 	}
 	patterns := patternsOf(topic)
@@ -209,6 +214,22 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	return len(patterns) > 0
 }
 
+// OnSubscribe makes filters invalid that are beyond what is worked with, and those that
+// are too many.
+func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	room := maxSubscriptions - cl.State.Subscriptions.Len()
+	for i, sub := range pk.Filters {
+		_, known := cl.State.Subscriptions.Get(sub.Filter)
+		if !known {
+			room--
+		}
+		if tooDeep(sub.Filter) || !known && room < 0 {
+			pk.Filters[i].Filter = "" // which mochi answers as invalid
+		}
+	}
+	return pk
+}
+
 // OnSubscribed has NATS's side listened to for what clients now want.
 func (h *hook) OnSubscribed(_ *mochi.Client, pk packets.Packet, reasons []byte) {
 	for i, sub := range pk.Filters {
@@ -218,20 +239,27 @@ func (h *hook) OnSubscribed(_ *mochi.Client, pk packets.Packet, reasons []byte) 
 	}
 }
 
-// OnWill lets a will be that its client may publish.
+// emptyWill stands for a will's payload that is empty, which mochi does not let connect.
+var emptyWill = []byte{0}
+
+// OnWill lets a will be that its client may publish. Another goes to no topic, where
+// nobody hears it.
 func (h *hook) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
-	b := h.server.inbound(cl)
+	s, b := h.server, inboundOf(cl)
 	subject, mapped := subjectOf(nil, will.TopicName)
-	if b != nil && !b.mayPublish(subject, mapped) {
-		h.server.metrics.forbidden.Inc()
-		return mochi.Will{TopicName: forbiddenWill, Qos: 0}, nil
+	if b == nil || !b.mayPublish(subject, mapped) || !validTopic(will.TopicName) {
+		s.metrics.forbidden.Inc()
+		return mochi.Will{}, nil
+	}
+	if len(will.Payload) == 1 && &will.Payload[0] == &emptyWill[0] {
+		will.Payload = nil
+	}
+	if will.Retain && !s.retained.fits(packets.Packet{TopicName: will.TopicName, Payload: will.Payload}) {
+		s.metrics.retainedRefused.Inc()
+		will.Retain = false
 	}
 	return will, nil
 }
-
-// forbiddenWill is where a will goes that may not be published: nobody can subscribe
-// to it, for it is no topic.
-const forbiddenWill = "\x00"
 
 // OnWillSent stores a will, and tells NATS's side: MQTT's own has heard it.
 func (h *hook) OnWillSent(_ *mochi.Client, pk packets.Packet) {
@@ -245,26 +273,19 @@ func (h *hook) OnWillSent(_ *mochi.Client, pk packets.Packet) {
 	h.server.tellNATS(subject, headers, pk.Payload)
 }
 
+// OnRetainMessage keeps count of what is retained.
+func (h *hook) OnRetainMessage(_ *mochi.Client, pk packets.Packet, _ int64) {
+	h.server.retained.set(pk)
+}
+
+// OnRetainedExpired does, too.
+func (h *hook) OnRetainedExpired(topic string) { h.server.retained.expired(topic) }
+
 // OnPublishDropped counts what a client did not take quickly enough.
 func (h *hook) OnPublishDropped(*mochi.Client, packets.Packet) { h.server.metrics.dropped.Inc() }
 
 // OnQosDropped counts what expired or was refused by the client it was for.
 func (h *hook) OnQosDropped(*mochi.Client, packets.Packet) { h.server.metrics.dropped.Inc() }
-
-// join makes a client known.
-func (s *Server) join(cl *mochi.Client, identity Identity) {
-	b := &inbound{server: s, client: cl, identity: identity, router: s.mochi.NewClient(nil, listenerID, cl.ID, true)}
-	b.room.L = &b.mu
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.clients[cl] = b
-}
-
-func (s *Server) inbound(cl *mochi.Client) *inbound {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clients[cl]
-}
 
 // remember gives p a token, by which Answer finds it.
 func (s *Server) remember(p *publish) uint64 {
@@ -282,7 +303,7 @@ func (s *Server) Answer(token uint64, _ int32, _ int64, err error) {
 	delete(s.tokens, token)
 	s.mu.Unlock()
 	if p != nil {
-		p.answer(err)
+		p.answer(s, err)
 	}
 }
 

@@ -15,10 +15,11 @@ import (
 type inbound struct {
 	server   *Server
 	client   *mochi.Client
+	conn     *conn
 	router   *mochi.Client // carries what the client published to subscribers, under its id
 	identity Identity      // nil: everything is allowed
-	session  *session
-	came     arrival // of the packet that mochi handles; the connection's reader's own
+	session  *session      // nil before it is established
+	out      outbound
 
 	mu        sync.Mutex // guards below; never held across a call of mochi
 	room      sync.Cond  // told when queue got shorter, or gone was set
@@ -27,37 +28,30 @@ type inbound struct {
 	gone      bool       // the connection has ended: nobody is answered
 }
 
-// arrival is what a publish was before mochi got to see it.
-type arrival struct {
-	qos byte
-	id  uint16
-}
-
-// session is what outlives a connection: QoS 2 is exactly once across them.
-type session struct {
-	mu       sync.Mutex
-	waiting  map[uint16]*publish // by packet id: taken, without a PUBREC
-	received map[uint16]bool     // with a PUBREC, without a PUBREL
-}
-
-func newSession() *session {
-	return &session{waiting: map[uint16]*publish{}, received: map[uint16]bool{}}
-}
-
 // publish is one at QoS 1 or 2.
 type publish struct {
-	packet  packets.Packet
-	came    arrival
+	qos     byte
+	id      uint16
 	session *session
+	size    int // that the server's waitingBytes has; 0 once given back
 	routing sync.Once
 
-	mu       sync.Mutex
-	owner    *inbound // who is answered
+	mu       sync.Mutex // guards below
+	packet   packets.Packet
+	owners   []*inbound // that have it in their queue; the last one is answered
 	answered bool
 	err      error
 }
 
-var errGone = errors.New("the connection has ended")
+// Why a publish is refused here, before ingest sees it.
+var (
+	errGone      = errors.New("the connection has ended")
+	errForbidden = errors.New("this user may not publish on the topic")
+	errTopic     = errors.New("clients may not publish on the topic")
+	errFull      = errors.New("too much waits to be stored")
+	errRetained  = errors.New("too many messages are retained already")
+	errStopping  = errors.New("the server is stopping")
+)
 
 // admit waits until one more publish may be without an answer. A client of MQTT 5 was
 // told how many may be, and has to keep to it.
@@ -92,13 +86,20 @@ func (b *inbound) repeats(id uint16) bool {
 	if waiting == nil {
 		return false
 	}
-	waiting.mu.Lock()
-	mine := waiting.owner == b
-	waiting.owner = b
-	waiting.mu.Unlock()
-	if !mine {
+	if waiting.moveTo(b) {
 		b.enqueue(waiting)
 	}
+	return true
+}
+
+// moveTo has b's client answered, and reports whether it was not to be before.
+func (p *publish) moveTo(b *inbound) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.owners[len(p.owners)-1] == b {
+		return false
+	}
+	p.owners = append(p.owners, b)
 	return true
 }
 
@@ -109,12 +110,39 @@ func (b *inbound) enqueue(p *publish) {
 	b.kick() // it may have been answered meanwhile
 }
 
+func (b *inbound) newPublish(pk packets.Packet) *publish {
+	return &publish{packet: pk, qos: pk.FixedHeader.Qos, id: pk.PacketID, session: b.session, owners: []*inbound{b}}
+}
+
+// refuseInTurn refuses a publish, though not before those that came sooner are answered.
+func (b *inbound) refuseInTurn(pk packets.Packet, why error) {
+	p := b.newPublish(packets.Packet{})
+	p.qos, p.id, p.answered, p.err = pk.FixedHeader.Qos, pk.PacketID, true, why
+	b.enqueue(p)
+}
+
+// local takes a publish on a topic that no subject is: it is for MQTT's subscribers
+// alone, and has its answer already, though not before those that came sooner.
+func (b *inbound) local(pk packets.Packet) {
+	p := b.newPublish(pk)
+	if !b.server.hold(p) {
+		b.refuseInTurn(pk, errFull)
+		return
+	}
+	p.answered, p.err = true, subject.ErrNoRule
+	b.enqueue(p)
+}
+
 // take hands a publish at QoS 1 or 2 to ingest.
-func (b *inbound) take(pk packets.Packet, came arrival, m *ingest.Message) {
-	p := &publish{packet: pk, came: came, session: b.session, owner: b}
-	if came.qos == 2 {
+func (b *inbound) take(pk packets.Packet, m *ingest.Message) {
+	p := b.newPublish(pk)
+	if !b.server.hold(p) {
+		b.refuseInTurn(pk, errFull)
+		return
+	}
+	if p.qos == 2 {
 		b.session.mu.Lock()
-		b.session.waiting[came.id] = p
+		b.session.waiting[p.id] = p
 		b.session.mu.Unlock()
 	}
 	b.mu.Lock()
@@ -125,14 +153,23 @@ func (b *inbound) take(pk packets.Packet, came arrival, m *ingest.Message) {
 	b.server.ingest.Idle()
 }
 
-// answer notes what became of p.
-func (p *publish) answer(err error) {
+// answer notes what became of p. Of what was refused nothing but the answer is kept.
+func (p *publish) answer(s *Server, err error) {
 	p.mu.Lock()
 	p.answered, p.err = true, err
-	owner := p.owner
+	if !stored(err) {
+		p.packet = packets.Packet{}
+		s.letGo(p)
+	}
+	owners := p.owners
 	p.mu.Unlock()
-	owner.kick()
+	for _, owner := range owners {
+		owner.kick()
+	}
 }
+
+// stored reports whether a publish is acknowledged: it is stored, or no rule wants that.
+func stored(err error) bool { return err == nil || errors.Is(err, subject.ErrNoRule) }
 
 // kick has the queue worked off, as far as it is answered, if nobody does.
 func (b *inbound) kick() {
@@ -141,8 +178,7 @@ func (b *inbound) kick() {
 	if b.answering || len(b.queue) == 0 || !b.queue[0].done() {
 		return
 	}
-	b.answering = true
-	b.server.answers.Go(b.workOff)
+	b.answering = b.server.spawn(b.workOff)
 }
 
 func (p *publish) done() bool {
@@ -175,47 +211,59 @@ func (b *inbound) workOff() {
 // and then acknowledges it; another is refused.
 func (b *inbound) conclude(p *publish) {
 	p.mu.Lock()
-	err, owner := p.err, p.owner
+	err, mine := p.err, p.owners[len(p.owners)-1] == b
 	p.mu.Unlock()
-	stored := err == nil || errors.Is(err, subject.ErrNoRule)
-	if stored {
+	if stored(err) {
 		p.routing.Do(func() { b.server.route(b.router, p) })
 	}
 	kind := packets.Puback
-	if p.came.qos == 2 {
+	if p.qos == 2 {
 		kind = packets.Pubrec
-		p.session.mu.Lock()
-		delete(p.session.waiting, p.came.id)
-		if stored {
-			p.session.received[p.came.id] = true
-		}
-		p.session.mu.Unlock()
+		p.session.conclude(p, stored(err))
 	}
-	if owner != b {
+	if !mine {
 		return
 	}
-	if stored {
-		b.write(kind, p.came.id, packets.CodeSuccess, "")
+	if stored(err) {
+		b.write(kind, p.id, packets.CodeSuccess, "")
 		return
 	}
-	b.refuse(kind, p.came.id, err)
+	b.refuse(kind, p.id, err)
 }
 
 // refuse says that a publish was not stored. MQTT 3.1.1 has no words for that: there the
 // connection ends without an acknowledgement, so that the device sends again later.
 func (b *inbound) refuse(kind byte, id uint16, err error) {
-	if b.client.Properties.ProtocolVersion == 5 {
+	switch {
+	case b.client.Properties.ProtocolVersion < 5:
+		b.server.refused(b.client, err)
+		b.client.Stop(errors.Join(packets.ErrImplementationSpecificError, err))
+	case errors.Is(err, errStopping):
+		b.disconnect(packets.ErrServerShuttingDown)
+	default:
 		b.write(kind, id, reasonOf(err), err.Error())
+	}
+}
+
+// disconnect ends the connection, and tells a client of MQTT 5 why.
+func (b *inbound) disconnect(why packets.Code) {
+	if b.client.Properties.ProtocolVersion < 5 {
+		b.client.Stop(why)
 		return
 	}
-	b.server.refused(b.client, err)
-	b.client.Stop(errors.Join(packets.ErrImplementationSpecificError, err))
+	_ = b.server.mochi.DisconnectClient(b.client, why) // its error is why
 }
 
 // reasonOf is MQTT 5's reason code for a refusal.
 func reasonOf(err error) packets.Code {
 	var refusal *ingest.Refusal
 	switch {
+	case errors.Is(err, errForbidden):
+		return packets.ErrNotAuthorized
+	case errors.Is(err, errTopic):
+		return packets.ErrTopicNameInvalid
+	case errors.Is(err, errFull), errors.Is(err, errRetained):
+		return packets.ErrQuotaExceeded
 	case errors.As(err, &refusal) && refusal.Temporary:
 		return packets.ErrQuotaExceeded
 	case errors.As(err, &refusal):
@@ -228,9 +276,6 @@ func reasonOf(err error) packets.Code {
 // its reader learns of it.
 func (b *inbound) write(kind byte, id uint16, code packets.Code, reason string) {
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: id, ReasonCode: code.Code}
-	if kind == packets.Pubrel {
-		pk.FixedHeader.Qos = 1
-	}
 	if code.Code >= packets.ErrUnspecifiedError.Code {
 		pk.Properties.ReasonString = reason
 	}
@@ -254,8 +299,12 @@ func (b *inbound) release(id uint16) {
 
 // leave ends the connection's part. What it published is stored and heard all the same.
 func (b *inbound) leave() {
+	b.server.mu.Lock()
+	delete(b.server.clients, b)
+	b.server.mu.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.gone = true
 	b.room.Broadcast()
+	b.mu.Unlock()
+	b.out.leave()
 }

@@ -88,6 +88,28 @@ func TestExactlyOnce(t *testing.T) {
 	}
 }
 
+// Publishes of a connection that has ended are heard, also behind one that its successor
+// is answered for.
+func TestHeardAfterTheConnection(t *testing.T) {
+	s, l := start(t, Config{})
+	l.held = true
+	listener := dial(t, s, connectOptions{id: "listener"})
+	listener.subscribe("#", 0)
+	c := dial(t, s, connectOptions{id: "press3", keep: true})
+	c.publish("two", "x", 2, 1)
+	c.publish("one", "x", 1, 2)
+	l.await(t, "both are taken", func() bool { return len(l.waiting) == 2 })
+	c = dial(t, s, connectOptions{id: "press3", keep: true})
+	again := publishPacket("two", "x", 2, 1)
+	again.FixedHeader.Dup = true
+	c.send(again)
+	c.nothingCame()
+	l.release(1, 0)
+	listener.hears("two", "x", 0)
+	listener.hears("one", "x", 0)
+	c.wants(packets.Pubrec, 1)
+}
+
 // A client whose session ends with its connection begins anew.
 func TestCleanStartForgets(t *testing.T) {
 	s, l := start(t, Config{})
@@ -126,13 +148,13 @@ func TestPacketIDsOfBothSides(t *testing.T) {
 // MQTT 5 is told why a publish is not stored; MQTT 3.1.1 has no words, and is let go
 // without a PUBACK.
 func TestRefused(t *testing.T) {
-	refusal := &ingest.Refusal{Code: 503, Temporary: true}
+	refusal := fmt.Errorf("the disk is full: %w", &ingest.Refusal{Code: 503, Temporary: true})
 	for name, tc := range map[string]struct {
 		err  error
 		want packets.Code
 	}{
 		"temporary": {refusal, packets.ErrQuotaExceeded},
-		"permanent": {&ingest.Refusal{Code: 400}, packets.ErrImplementationSpecificError},
+		"permanent": {fmt.Errorf("headers cannot be read: %w", &ingest.Refusal{Code: 400}), packets.ErrImplementationSpecificError},
 	} {
 		for qos, kind := range map[byte]byte{1: packets.Puback, 2: packets.Pubrec} {
 			t.Run(fmt.Sprint(name, qos), func(t *testing.T) {
@@ -250,13 +272,18 @@ func TestStop(t *testing.T) {
 	c := dial(t, s, connectOptions{id: "press3"})
 	c.publish("telemetry/press3/temp", "1", 1, 1)
 	l.await(t, "it is taken", func() bool { return len(l.waiting) == 1 })
+	listener := dial(t, s, connectOptions{id: "listener"})
+	listener.subscribe("#", 0)
 	s.Stop()
+	l.set(func() { l.held = false })
+	c.publish("telemetry/press3/temp", "2", 1, 2)
 	l.release()
 	c.wants(packets.Puback, 1)
-	c.publish("telemetry/press3/temp", "2", 1, 2)
-	if pk := c.receive(); pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+	listener.hears("telemetry/press3/temp", "1", 0)
+	if pk := c.receive(); pk.ReasonCode != packets.ErrServerShuttingDown.Code {
 		t.Errorf("told %s %#x", packets.PacketNames[pk.FixedHeader.Type], pk.ReasonCode)
 	}
+	listener.nothingCame()
 	idle := dial(t, s, connectOptions{id: "idle"})
 	s.Shutdown()
 	if pk := idle.receive(); pk.FixedHeader.Type != packets.Disconnect || pk.ReasonCode != packets.ErrServerShuttingDown.Code {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,14 +100,22 @@ type Server struct {
 	ingest   Ingest   // set by Run
 	subjects Subjects // set by Run
 	stopping atomic.Bool
-	answers  sync.WaitGroup // goroutines that answer clients
+	cancel   context.CancelFunc // ends carry and tidyUp
+	running  sync.WaitGroup     // goroutines of ours
+	ended    sync.Once
+
+	waitingBytes atomic.Int64 // of publishes without an answer
+	heard        chan *heard
+	heardBytes   atomic.Int64
+	retained     retained
 
 	mu          sync.Mutex // guards below
-	clients     map[*mochi.Client]*inbound
+	clients     map[*inbound]bool
 	sessions    map[string]*session // by client id
 	tokens      map[uint64]*publish // that ingest has
 	token       uint64              // the last one
 	toldRefused time.Time
+	over        bool // Shutdown waits for running
 
 	hearing sync.Mutex // guards below
 	filters []filter   // that NATS is listened to for, the first in front
@@ -121,7 +130,8 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, e
 	}
 	s := &Server{
 		cfg: cfg, log: log, held: held,
-		clients: map[*mochi.Client]*inbound{}, sessions: map[string]*session{}, tokens: map[uint64]*publish{},
+		heard: make(chan *heard, maxHeard), retained: retained{sizes: map[string]int{}},
+		clients: map[*inbound]bool{}, sessions: map[string]*session{}, tokens: map[uint64]*publish{},
 	}
 	s.metrics = newMetrics(reg, s)
 	return s, nil
@@ -137,13 +147,13 @@ func (s *Server) Close() { s.held.Close() }
 func (s *Server) Start(in Ingest, subjects Subjects) error {
 	s.ingest, s.subjects = in, subjects
 	s.mochi = mochi.New(s.options())
-	s.local = s.mochi.NewClient(nil, listenerID, "headwater", true)
+	s.local = s.newRouter("headwater")
 	if err := s.mochi.AddHook(&hook{server: s}, nil); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
-	ln := net.Listener(&bounded{Listener: s.held, room: make(chan struct{}, s.cfg.MaxConnections), turnedAway: s.metrics.turnedAway})
-	if s.cfg.TLS != nil {
-		ln = tls.NewListener(ln, s.cfg.TLS)
+	ln := &bounded{
+		Listener: s.held, tls: s.cfg.TLS, limit: s.cfg.MaxConnections, open: map[*conn]bool{},
+		writers: &s.running, turnedAway: s.metrics.turnedAway,
 	}
 	if err := s.mochi.AddListener(listeners.NewNet(listenerID, ln)); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
@@ -151,7 +161,26 @@ func (s *Server) Start(in Ingest, subjects Subjects) error {
 	if err := s.mochi.Serve(); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
+	s.adopt()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.running.Go(func() { s.carry(ctx) })
+	s.running.Go(func() { s.tidyUp(ctx) })
 	return nil
+}
+
+// adopt takes in what mochi has from a store.
+func (s *Server) adopt() {
+	for topic, pk := range s.mochi.Topics.Retained.GetAll() {
+		if !strings.HasPrefix(topic, mochi.SysPrefix) {
+			s.retained.set(pk)
+		}
+	}
+	for _, cl := range s.mochi.Clients.GetAll() {
+		for _, sub := range cl.State.Subscriptions.GetAll() {
+			s.listenFor(sub.Filter)
+		}
+	}
 }
 
 const listenerID = "mqtt"
@@ -168,10 +197,12 @@ func (s *Server) options() *mochi.Options {
 	c.MaximumClientWritesPending = int32(s.cfg.MaxQueued)
 	c.MaximumSessionExpiryInterval = uint32(s.cfg.SessionExpiry.Seconds())
 	c.TopicAliasMaximum = topicAliases
+	c.MaximumMessageExpiryInterval = 0 // what is retained stays
 	c.MinimumProtocolVersion = 4
 	return &mochi.Options{
 		Capabilities: c, Logger: slog.New(quiet{s.log.Handler()}), InlineClient: true, SysTopicResendInterval: sysEvery,
-		ClientNetReadBufferSize: 4 << 10, ClientNetWriteBufferSize: 4 << 10,
+		ClientNetReadBufferSize:  4 << 10,
+		ClientNetWriteBufferSize: 1, // conn gathers; mochi would keep what it gathers until there is more
 	}
 }
 
@@ -186,14 +217,30 @@ func (s *Server) Stop() { s.stopping.Store(true) }
 
 // Shutdown tells the clients that they are to go, closes their connections, and waits
 // for all that Start started.
-func (s *Server) Shutdown() {
-	if s.mochi == nil {
+func (s *Server) Shutdown() { s.ended.Do(s.shutdown) }
+
+func (s *Server) shutdown() {
+	s.Stop()
+	if s.cancel == nil { // Start did not get that far
 		s.held.Close()
 		return
 	}
-	s.Stop()
+	s.cancel()
 	s.mochi.Close()
-	s.answers.Wait()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// spawn has f run by a goroutine that Shutdown waits for, and not at all after it.
+func (s *Server) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.running.Go(f)
+	}
+	return !s.over
 }
 
 // Run serves devices until ctx is done. It does not wait for what was taken to be

@@ -67,7 +67,7 @@ func TestSessionRetainedWill(t *testing.T) {
 	c := dial(t, s, connectOptions{id: "press3", keep: true})
 	c.subscribe("commands/press3/#", 1)
 	c.conn.Close()
-	sender := dial(t, s, connectOptions{id: "sender", will: "wills/sender"})
+	sender := dial(t, s, connectOptions{id: "sender", will: "wills/sender", willPayload: "gone"})
 	sender.publish("commands/press3/speed", "1", 1, 1)
 	sender.wants(packets.Puback, 1)
 	s.Publish([]byte("commands.press3.speed"), nil, []byte("2"))
