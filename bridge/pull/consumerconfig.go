@@ -93,7 +93,6 @@ var (
 	errFilterEmpty       = &apiError{Code: 400, ErrCode: 10139, Description: "consumer filter in FilterSubjects cannot be empty"}
 	errStartPolicy       = &apiError{Code: 400, ErrCode: 10094, Description: "consumer delivery policy"}
 	errMaxDeliverBackoff = &apiError{Code: 400, ErrCode: 10116, Description: "max deliver is required to be > length of backoff values"}
-	errAckPendingExcess  = &apiError{Code: 400, ErrCode: 10121, Description: "consumer max ack pending exceeds system limit"}
 	errMetadataLength    = &apiError{Code: 400, ErrCode: 10135, Description: "consumer metadata exceeds maximum size"}
 	errNotHere           = &apiError{Code: 400, ErrCode: 10074, Description: "not supported here"}
 	errLoading           = &apiError{Code: 503, ErrCode: 10008, Description: "JetStream system temporarily unavailable: consumers are being loaded"}
@@ -149,6 +148,9 @@ func (c *consumerConfig) complete(most limits) {
 	if c.Replicas == 0 {
 		c.Replicas = 1
 	}
+	if c.PauseUntil != nil && c.PauseUntil.IsZero() { // as the nats command says it
+		c.PauseUntil = nil
+	}
 	if c.InactiveThreshold == 0 && !c.durable() {
 		c.InactiveThreshold = defaultInactive
 	}
@@ -164,8 +166,8 @@ func (c *consumerConfig) complete(most limits) {
 	switch {
 	case c.MaxAckPending == 0:
 		c.MaxAckPending = min(defaultAckPending, most.ackPending)
-	case c.MaxAckPending < 0: // as many as the box allows
-		c.MaxAckPending = most.ackPending
+	case c.MaxAckPending < 0 || c.MaxAckPending > most.ackPending: // as many as the box allows
+		c.MaxAckPending = most.ackPending // nats.go's old API asks for half a million
 	}
 }
 
@@ -246,8 +248,6 @@ func (c *consumerConfig) validateNumbers(most limits) error {
 		return errConsumerCreate.with(fmt.Sprintf("more than %d values for backoff", maxBackoffs))
 	case len(c.BackOff) > 0 && c.MaxDeliver != -1 && len(c.BackOff) > c.MaxDeliver:
 		return errMaxDeliverBackoff
-	case c.MaxAckPending > most.ackPending:
-		return errAckPendingExcess.with(fmt.Sprint(most.ackPending))
 	}
 	return nil
 }

@@ -91,7 +91,6 @@ func TestConsumerConfig(t *testing.T) {
 		"longWait":        {consumerConfig{Name: "n", AckWait: 2 * longestWait}, "a year"},
 		"backoff":         {consumerConfig{Name: "n", BackOff: []time.Duration{1, 2}, MaxDeliver: 1}, "max deliver"},
 		"backoffNoLimit":  {consumerConfig{Name: "n", BackOff: []time.Duration{1, 2}}, ""},
-		"ackPending":      {consumerConfig{Name: "n", MaxAckPending: 5001}, "max ack pending"},
 		"twoFilters":      {consumerConfig{Name: "n", FilterSubject: "a", FilterSubjects: []string{"b"}}, "both"},
 		"emptyFilter":     {consumerConfig{Name: "n", FilterSubjects: []string{""}}, "cannot be empty"},
 		"badFilter":       {consumerConfig{Name: "n", FilterSubject: "a..b"}, "is no subject"},
@@ -120,6 +119,12 @@ func TestConsumerDefaults(t *testing.T) {
 	c.complete(limits{ackPending: 5000, waiting: 100})
 	if c.Name != "d" || c.AckWait != 30*time.Second || c.MaxDeliver != -1 || c.MaxWaiting != 100 || c.MaxAckPending != 5000 || c.InactiveThreshold != 0 {
 		t.Errorf("%+v", c)
+	}
+	never := time.Time{}
+	c = consumerConfig{Durable: "d", AckPolicy: "explicit", MaxAckPending: 512 << 10, PauseUntil: &never}
+	c.complete(limits{ackPending: 5000, waiting: 100})
+	if c.MaxAckPending != 5000 || c.PauseUntil != nil {
+		t.Errorf("what clients send without meaning it: %+v", c)
 	}
 	c = consumerConfig{Name: "e", AckPolicy: "none"}
 	c.complete(limits{ackPending: 5000, waiting: 1000})

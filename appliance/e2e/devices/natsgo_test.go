@@ -170,9 +170,8 @@ func TestNatsGoRefusals(t *testing.T) {
 		"create": createErr, "bucket": bucketErr, "push": pushErr,
 		"purge": s.Purge(ctx), "delete a message": s.DeleteMsg(ctx, 1), "delete": js.DeleteStream(ctx, "telemetry-0"),
 	} {
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || !strings.Contains(api.Description, " ") || len(api.Description) < 20 {
-			t.Errorf("%s: %v, want an API error with a sentence", what, err)
+		if err == nil || !strings.Contains(err.Error(), "topic") && !strings.Contains(err.Error(), "pull") {
+			t.Errorf("%s: %v, want an error that says what to do instead", what, err)
 		}
 	}
 	if info, err := s.Info(ctx); err != nil || info.State.Msgs != 1 {
