@@ -186,6 +186,11 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	out := bridge.DefaultConfig()
 	out.Listen = cfg.NATS.Listen
 	out.Rules = cfg.Bridge.Rules
+	out.Users = cfg.Users
+	out.TLS.Cert, out.TLS.Key = cfg.NATS.TLS.Cert, cfg.NATS.TLS.Key
+	out.TLS.ClientCA, out.TLS.Verify = cfg.NATS.TLS.ClientCA, cfg.NATS.TLS.Verify
+	out.WebSocket, out.WebSocketPlain = cfg.NATS.WebSocket.Listen, cfg.NATS.WebSocket.Insecure
+	out.LeafNodes, out.MaxLeafNodes = cfg.NATS.LeafNodes.Listen, cfg.NATS.LeafNodes.MaxConnections
 	out.MaxPayload = int32(cfg.NATS.MaxPayload)
 	out.MaxConnections = cfg.NATS.MaxConnections
 	out.MaxPendingBytes = cfg.NATS.MaxPending
@@ -193,12 +198,18 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 		out.MaxPendingBytes = max(memory.pending, bridge.PendingPayloads*cfg.NATS.MaxPayload)
 	}
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
+	out.AckTimeout = cfg.Bridge.AckTimeout
 	out.BufferBytes = cfg.Bridge.Buffer
 	if out.BufferBytes == config.BufferAuto {
 		out.BufferBytes = memory.bridge
 	}
-	out.Permanent, out.Full, out.Crowded = permanent, full, crowded
+	out.DedupWindow, out.DedupBytes = cfg.Bridge.DedupWindow, cfg.Bridge.DedupMemory
+	if out.DedupBytes == config.DedupAuto {
+		out.DedupBytes = memory.dedup
+	}
+	out.Permanent, out.Full, out.Crowded, out.NextOffset = permanent, full, crowded, nextOffset
 	out.Unknown, out.OutOfRange = unknown, outOfRange
+	out.PositionsRetention, out.MaxPositionMetadata = cfg.Groups.OffsetsRetention, cfg.Groups.OffsetMetadataBytes
 	return out
 }
 
@@ -211,6 +222,16 @@ func permanent(err error) bool {
 // crowded tells that devices may cause no more topics.
 func crowded(err error) bool {
 	return errors.Is(err, cluster.ErrTooManyDeviceTopics) || errors.Is(err, cluster.ErrTooManyPartitions)
+}
+
+// nextOffset tells where a partition ends at which a batch was not appended, since it
+// belongs elsewhere.
+func nextOffset(err error) (offset int64, ok bool) {
+	var mismatch *commitlog.OffsetMismatch
+	if !errors.As(err, &mismatch) {
+		return 0, false
+	}
+	return mismatch.Next, true
 }
 
 // full tells that the broker has no room.

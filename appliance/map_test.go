@@ -54,18 +54,23 @@ var houseMap = []room{
 
 	// the bridge, from the bottom; of the broker it knows three pure rooms
 	{"bridge/subject", "broker/topic", ""},
-	{"bridge/ingest", "bridge/subject broker/record broker/codec broker/topic", prometheus},
+	{"bridge/dedup", "broker/record", ""},
+	{"bridge/ingest", "bridge/dedup bridge/subject broker/record broker/codec broker/topic", prometheus},
+	{"bridge/access", "", "github.com/nats-io/nkeys golang.org/x/crypto/bcrypt"},
+	{"bridge/certs", "", prometheus},
+	{"bridge/certs/certstest", "", ""},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
-	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
-	{"bridge/mqtt", "bridge/subject bridge/ingest", "github.com/mochi-mqtt/server/v2 " + prometheus},
+	{"bridge/commands", "bridge/pull bridge/subject broker/record", prometheus},
+	{"bridge/natsd", "bridge/subject bridge/ingest bridge/pull bridge/access", "github.com/nats-io/nats-server/v2 " + prometheus + " " + errgroup},
+	{"bridge/mqtt", "bridge/subject bridge/ingest bridge/access", "github.com/mochi-mqtt/server/v2 " + prometheus},
 	{"bridge", "bridge/* broker/record broker/topic", prometheus + " " + errgroup},
 
 	// the appliance
-	{"appliance/config", "broker/topic bridge/subject", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
+	{"appliance/config", "broker/topic bridge/subject bridge/access", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
 	{"appliance", "appliance/config appliance/admin broker broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/subject", "github.com/spf13/cobra"},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject", "github.com/spf13/cobra golang.org/x/term"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},

@@ -83,6 +83,7 @@ type budgets struct {
 	produce  int64 // Kafka produce requests until they are appended
 	fetch    int64 // answers to Kafka fetches until they are sent
 	bridge   int64 // devices' messages until they are on flash
+	dedup    int64 // ids of devices' messages
 	indexes  int64 // indexes of the segments that grow
 	sessions int64 // partitions of Kafka consumers that are remembered between fetches
 	pending  int64 // for one NATS client that does not read
@@ -97,7 +98,7 @@ const producerBytes = 256
 // and messages together take at most half of it while it is not very small. Each
 // holds at least two of the largest batches: one that is taken while another is on
 // its way. What is kept to be quick takes a sixteenth more, and what is remembered of
-// consumers a sixty-fourth.
+// consumers and of message ids a sixty-fourth each.
 func budgetsUnder(limit, maxBatchBytes int64) budgets {
 	if limit == 0 {
 		limit = 512 << 20
@@ -109,6 +110,7 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		produce:  share(6, 64<<20),
 		fetch:    share(6, 64<<20),
 		bridge:   share(8, 32<<20),
+		dedup:    min(limit/64, 8<<20),
 		indexes:  min(limit/32, 8<<20),
 		sessions: min(limit/64, 8<<20),
 		pending:  min(limit/32, 32<<20),

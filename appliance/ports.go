@@ -18,8 +18,9 @@ type ports struct {
 	bridge       *bridge.Bridge
 }
 
-// bind takes all ports or none; listenNATS is how the bridge takes its own. Its
-// error is config.Problems, with a sentence for each port that cannot be had.
+// bind takes all ports or none; listenNATS is how the bridge takes its own. What the
+// settings caused is told as config.Problems, with a sentence for each port that cannot
+// be had.
 func bind(cfg config.Config, listenNATS func() (*bridge.Bridge, error)) (*ports, error) {
 	var p ports
 	var problems config.Problems
@@ -36,10 +37,20 @@ func bind(cfg config.Config, listenNATS func() (*bridge.Bridge, error)) (*ports,
 		p.admin, err = net.Listen("tcp", cfg.Admin.Listen)
 		return err
 	})
-	take("nats.listen", cfg.NATS.Listen, func() (err error) {
-		p.bridge, err = listenNATS()
-		return err
-	})
+	bridged, err := listenNATS()
+	causes := bridge.SettingErrors(err)
+	if err != nil && len(causes) == 0 {
+		p.close()
+		return nil, err
+	}
+	p.bridge = bridged
+	for _, cause := range causes {
+		problem := config.Problem{Key: "nats." + cause.Setting, Text: cause.Err.Error()}
+		if cause.Address != "" {
+			problem.Text = cause.Address + " " + whyNot(cause.Err)
+		}
+		problems = append(problems, problem)
+	}
 	if len(problems) > 0 {
 		p.close()
 		return nil, problems

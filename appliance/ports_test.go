@@ -51,6 +51,25 @@ func TestBindAllOrNothing(t *testing.T) {
 	listen(t, cfg.Admin.Listen)
 }
 
+// The bridge's ports are named one by one, and so is a file of it that is not right.
+func TestBindOfTheBridge(t *testing.T) {
+	taken := listen(t, "127.0.0.1:0")
+	cfg := free()
+	cfg.NATS.WebSocket.Listen, cfg.NATS.LeafNodes.Listen = taken.Addr().String(), taken.Addr().String()
+	_, err := bindAll(cfg)
+	want := fmt.Sprintf("nats.websocket.listen: %s is in use by another process; allowed is a free port\n"+
+		"nats.leafnodes.listen: %s is in use by another process; allowed is a free port", taken.Addr(), taken.Addr())
+	if !errors.As(err, new(config.Problems)) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	cfg = free()
+	cfg.NATS.TLS.Cert, cfg.NATS.TLS.Key = "/none/cert.pem", "/none/key.pem"
+	_, err = bindAll(cfg)
+	if want := "nats.tls.cert: /none/cert.pem cannot be read: no such file or directory"; !errors.As(err, new(config.Problems)) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestBindForeignAddress(t *testing.T) {
 	cfg := free()
 	cfg.Admin.Listen = "203.0.113.1:1" // kept for documentation; no machine has it

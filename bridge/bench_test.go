@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headwater/headwater/bridge/ingest"
 	"github.com/headwater/headwater/bridge/natsd"
@@ -31,6 +32,18 @@ func (l *nullLog) Append(_ string, _ int32, b record.Batch, done func(int64, err
 	}
 }
 
+func (l *nullLog) Offsets(string, int32) (int64, int64, int64, error) {
+	return 0, l.stored.Load(), 0, nil
+}
+
+func (l *nullLog) ReadRecords(_ string, _ int32, _ int64, _ int, _ func(int64, int64, record.Record) bool) (int64, error) {
+	return l.stored.Load(), nil
+}
+
+func (l *nullLog) AppendAt(topic string, partition int32, b record.Batch, _ int64, done func(int64, error)) {
+	l.Append(topic, partition, b, done)
+}
+
 // BenchmarkConnToLog is what the bridge itself costs: from the bytes that the
 // embedded server sends it, over a pipe as in the appliance, to batches for the
 // log and, for acked messages, answers.
@@ -42,15 +55,29 @@ func BenchmarkConnToLog(b *testing.B) {
 				kind = "acked"
 			}
 			message := fmt.Sprintf("MSG telemetry.device17.temperature 0%s %d\r\n%s\r\n", reply, size, strings.Repeat("v", size))
-			b.Run(fmt.Sprintf("%s/%d", kind, size), func(b *testing.B) { benchmarkConn(b, message, size) })
+			b.Run(fmt.Sprintf("%s/%d", kind, size), func(b *testing.B) { benchmarkConn(b, message, size, 0) })
 		}
 	}
-	headers := "NATS/1.0\r\nUnit: C\r\nNats-Msg-Id: 12345678\r\n\r\n"
+	headers := "NATS/1.0\r\nUnit: C\r\nNats-Msg-Id: " + benchID + "\r\n\r\n"
 	message := fmt.Sprintf("HMSG telemetry.device17.temperature 0 %d %d\r\n%s%s\r\n", len(headers), len(headers)+128, headers, strings.Repeat("v", 128))
-	b.Run("headers/128", func(b *testing.B) { benchmarkConn(b, message, 128) })
+	b.Run("headers/128", func(b *testing.B) { benchmarkConn(b, message, 128, 0) })
+	b.Run("ids/128", func(b *testing.B) { benchmarkConn(b, message, 128, time.Minute) })
 }
 
-func benchmarkConn(b *testing.B, message string, size int) {
+// benchID is replaced by an id of each message's own.
+const benchID = "12345678"
+
+// renumber gives each of the messages that chunk consists of the next id.
+func renumber(chunk []byte, messageLen, idAt, next int) {
+	for at := idAt; at < len(chunk); at += messageLen {
+		next++
+		for digit, n := at+len(benchID)-1, next; digit >= at; digit, n = digit-1, n/10 {
+			chunk[digit] = byte('0' + n%10)
+		}
+	}
+}
+
+func benchmarkConn(b *testing.B, message string, size int, dedupWindow time.Duration) {
 	table, err := subject.Compile(subject.DefaultRules())
 	if err != nil {
 		b.Fatal(err)
@@ -62,7 +89,7 @@ func benchmarkConn(b *testing.B, message string, size int) {
 		Dial:     func() (net.Conn, error) { return ours, nil },
 		Subjects: []string{"telemetry.>"}, MaxPayload: 1 << 20, Handler: link, Log: slog.New(slog.DiscardHandler),
 	})
-	link.Ingest = ingest.New(ingest.Config{BufferBytes: 1 << 30}, table, []string{"telemetry.>"}, log, conn, slog.New(slog.DiscardHandler), nil)
+	link.Ingest = ingest.New(ingest.Config{BufferBytes: 1 << 30, DedupWindow: dedupWindow, DedupBytes: 4 << 20, Store: log}, table, []string{"telemetry.>"}, log, conn, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 2)
 	go func() { ended <- link.Run(ctx) }()
@@ -93,10 +120,14 @@ func benchmarkConn(b *testing.B, message string, size int) {
 
 	perChunk := max(1, (32<<10)/len(message))
 	chunk := []byte(strings.Repeat(message, perChunk))
+	idAt := strings.Index(message, benchID)
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	b.ResetTimer()
 	for sent := 0; sent < b.N; sent += perChunk {
+		if dedupWindow > 0 {
+			renumber(chunk, len(message), idAt, sent)
+		}
 		write(chunk[:min(perChunk, b.N-sent)*len(message)])
 	}
 	for log.stored.Load() < int64(b.N)+1 {

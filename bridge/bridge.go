@@ -12,15 +12,19 @@ package bridge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/headwater/headwater/bridge/access"
+	"github.com/headwater/headwater/bridge/certs"
 	"github.com/headwater/headwater/bridge/ingest"
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/subject"
@@ -34,13 +38,15 @@ type Bridge struct {
 	cfg    Config
 	table  *subject.Table
 	server *natsd.Server
+	certs  *certs.Store // nil without TLS
 	log    *slog.Logger
 	reg    prometheus.Registerer
 	conn   atomic.Pointer[natsd.Conn] // nil before devices may come, and once they may not
 }
 
-// Listen checks cfg and takes hold of the port, so that all that can be wrong
-// with them is known before anything is written to disk. Nobody is answered
+// Listen checks cfg and takes hold of the ports, so that all that can be wrong
+// with them is known before anything is written to disk: what the settings caused is
+// in SettingErrors. Nobody is answered
 // before Run. reg may be nil.
 func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bridge, error) {
 	if err := cfg.Validate(); err != nil {
@@ -50,15 +56,31 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bridge, e
 	if err != nil {
 		return nil, fmt.Errorf("bridge: %w", err)
 	}
-	server, err := natsd.Listen(cfg.server(), log)
+	users, err := access.Compile(cfg.Users)
 	if err != nil {
 		return nil, fmt.Errorf("bridge: %w", err)
 	}
-	return &Bridge{cfg: cfg, table: table, server: server, log: log, reg: reg}, nil
+	b := &Bridge{cfg: cfg, table: table, log: log, reg: reg}
+	var tlsConfig *tls.Config
+	if !cfg.TLS.None() {
+		if b.certs, err = certs.Load("nats", cfg.TLS, log, reg); err != nil {
+			return nil, fmt.Errorf("bridge: %w", ofSettings(err))
+		}
+		tlsConfig = b.certs.Config()
+	}
+	if b.server, err = natsd.Listen(cfg.server(users, tlsConfig, reg), log); err != nil {
+		return nil, fmt.Errorf("bridge: %w", ofSettings(err))
+	}
+	return b, nil
 }
 
 // Addr is where devices connect, host:port.
 func (b *Bridge) Addr() string { return b.server.Addr().String() }
+
+// WebSocketAddr and LeafNodesAddr are where browsers and other NATS servers connect;
+// nil where they cannot.
+func (b *Bridge) WebSocketAddr() net.Addr { return b.server.WebSocketAddr() }
+func (b *Bridge) LeafNodesAddr() net.Addr { return b.server.LeafNodesAddr() }
 
 // Ready returns nil while devices can connect and are heard.
 func (b *Bridge) Ready() error {
@@ -94,7 +116,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 		Log:        b.log,
 		Registerer: b.reg,
 	})
-	link.Ingest = ingest.New(b.cfg.ingest(), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
+	link.Ingest = ingest.New(b.cfg.ingest(broker), b.table, b.cfg.subjects(), broker, conn, b.log, b.reg)
 	api := b.newAPI(broker)
 
 	// Each part ends when its own context does: their order is stopInOrder's.
@@ -104,7 +126,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer stopGathering()
 	defer stopConn()
 	var gathering, reading errgroup.Group
-	ended := make(chan struct{}, 5) // a part has ended, whether asked to or not
+	ended := make(chan struct{}, 6) // a part has ended, whether asked to or not
 	start := func(g *errgroup.Group, run func() error) {
 		g.Go(func() error {
 			defer func() { ended <- struct{}{} }()
@@ -114,6 +136,9 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	start(&gathering, func() error { return link.Run(gatherCtx) })
 	start(&gathering, func() error { return api.service.Run(gatherCtx) })
 	start(&reading, func() error { return conn.Run(connCtx) })
+	if b.certs != nil {
+		start(&reading, func() error { return b.certs.Run(connCtx) })
+	}
 	start(&reading, func() error { return api.conn.Run(connCtx) })
 	start(&reading, func() error { return api.leaf.Run(connCtx) })
 
@@ -179,13 +204,9 @@ func (b *Bridge) flush(conns ...interface{ Flush(context.Context) error }) {
 }
 
 // link hands the connection's messages to ingest.
-type link struct {
-	*ingest.Ingest
-	message ingest.Message // used again for the next
-}
+type link struct{ *ingest.Ingest }
 
 // Take takes m.
 func (l *link) Take(m *natsd.Message) {
-	l.message = ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload}
-	l.Ingest.Take(&l.message)
+	l.Ingest.Take(&ingest.Message{Rule: m.Rule, Subject: m.Subject, Reply: m.Reply, Headers: m.Headers, Payload: m.Payload})
 }

@@ -58,6 +58,48 @@ func (l *memoryLog) Append(_ string, _ int32, b record.Batch, done func(int64, e
 	}
 }
 
+// AppendAt is Append for a batch that belongs at baseOffset.
+func (l *memoryLog) AppendAt(topic string, partition int32, b record.Batch, baseOffset int64, done func(int64, error)) {
+	l.mu.Lock()
+	next := l.next
+	l.mu.Unlock()
+	if next != baseOffset {
+		done(0, mismatch(next))
+		return
+	}
+	l.Append(topic, partition, b, done)
+}
+
+// mismatch is the error of AppendAt: where the log ends.
+type mismatch int64
+
+func (m mismatch) Error() string { return fmt.Sprintf("the next offset is %d", int64(m)) }
+
+func (l *memoryLog) Offsets(string, int32) (logStartOffset, highWatermark, sizeBytes int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 0, l.next, 0, nil
+}
+
+func (l *memoryLog) ReadRecords(_ string, _ int32, from int64, _ int, yield func(offset, timestamp int64, r record.Record) bool) (int64, error) {
+	l.mu.Lock()
+	batches := slices.Clone(l.batches)
+	l.mu.Unlock()
+	next := from
+	for _, b := range batches {
+		if err := record.Records(b.Payload(), b.Count(), func(r record.Record) bool {
+			if offset := b.BaseOffset() + int64(r.OffsetDelta); offset >= from {
+				next = offset + 1
+				return yield(offset, b.BaseTimestamp()+r.TimestampDelta, r)
+			}
+			return true
+		}); err != nil {
+			return from, err
+		}
+	}
+	return next, nil
+}
+
 func (l *memoryLog) hold() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,16 +145,32 @@ func (l *memoryLog) await(n int) {
 
 // memoryBroker is a Broker that only takes messages.
 type memoryBroker struct {
-	ingest.Appender
-	pull.Reader
+	store
+	unread
 	positions
 }
+
+// store is where a memoryBroker's messages go.
+type store interface {
+	ingest.Appender
+	ingest.Store
+}
+
+type unread struct{ pull.Reader } // a level down, so that store's methods come first
+
+// EachGroup says that nobody has a position.
+func (memoryBroker) EachGroup(func(group string) bool) error { return nil }
 
 type positions = pull.Positions // a field of that name would hide the method
 
 func testConfig() Config {
 	cfg := DefaultConfig()
 	cfg.Listen = "127.0.0.1:0"
+	cfg.NextOffset = func(err error) (int64, bool) {
+		var m mismatch
+		ok := errors.As(err, &m)
+		return int64(m), ok
+	}
 	return cfg
 }
 
@@ -133,7 +191,7 @@ func serve(t testing.TB, cfg Config) *serving {
 	return s
 }
 
-func serveOn(t testing.TB, cfg Config, log ingest.Appender) *serving {
+func serveOn(t testing.TB, cfg Config, log store) *serving {
 	t.Helper()
 	s := &serving{reg: prometheus.NewRegistry()}
 	b, err := Listen(cfg, slog.New(slog.DiscardHandler), s.reg)
@@ -144,7 +202,7 @@ func serveOn(t testing.TB, cfg Config, log ingest.Appender) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	var ended error
-	go func() { defer close(over); ended = b.Run(ctx, memoryBroker{Appender: log}) }()
+	go func() { defer close(over); ended = b.Run(ctx, memoryBroker{store: log}) }()
 	s.stop = func() error {
 		cancel()
 		<-over

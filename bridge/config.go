@@ -1,10 +1,15 @@
 package bridge
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/bridge/access"
+	"github.com/headwater/headwater/bridge/certs"
 	"github.com/headwater/headwater/bridge/ingest"
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/subject"
@@ -18,12 +23,24 @@ type Config struct {
 	MaxConnections  int            // of devices
 	MaxPendingBytes int64          // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
 	BufferBytes     int64          // of messages between the devices and the log
+	AckTimeout      time.Duration  // for a message that asks for an answer to be stored
 	MaxBatchBytes   int            // the largest record batch that the broker takes
+	DedupWindow     time.Duration  // for how long a message id is remembered; 0 for not at all
+	DedupBytes      int64          // for message ids
+	Users           []access.User  // who may connect; empty: everybody
+	TLS             certs.Files    // of all ports
+	WebSocket       string         // host:port for WebSocket; empty: none
+	WebSocketPlain  bool           // without TLS, whatever TLS says
+	LeafNodes       string         // host:port for other NATS servers; empty: none
+	MaxLeafNodes    int            // of those
 	StopTimeout     time.Duration  // for what was taken to become durable at the end
 
 	// Permanent tells an error of the broker that the same message would meet
 	// again, however often it is sent. Nil: none is.
 	Permanent func(error) bool
+	// NextOffset tells an error of the broker's AppendAt that says that the partition
+	// ends elsewhere, and where. Nil: none does.
+	NextOffset func(error) (offset int64, ok bool)
 	// Full tells that the broker has no room for a message. Nil: it always has.
 	Full func(error) bool
 	// Crowded tells that devices may cause no more topics. Nil: they always may.
@@ -31,6 +48,12 @@ type Config struct {
 	// Unknown tells that the broker has no such partition, OutOfRange that an offset is
 	// outside its log. Nil: no error does.
 	Unknown, OutOfRange func(error) bool
+
+	// PositionsRetention is how long the broker keeps a consumer's position that is
+	// not committed again. 0: for a day or longer.
+	PositionsRetention time.Duration
+	// MaxPositionMetadata is how much text it keeps beside one, in bytes. 0: 4 KiB.
+	MaxPositionMetadata int
 }
 
 // DefaultConfig suits a gateway with some hundred devices.
@@ -40,9 +63,13 @@ func DefaultConfig() Config {
 		Rules:           subject.DefaultRules(),
 		MaxPayload:      1 << 20,
 		MaxConnections:  1024,
+		MaxLeafNodes:    16,
 		MaxPendingBytes: 32 << 20,
 		BufferBytes:     16 << 20,
-		MaxBatchBytes:   1<<20 + 12, // Kafka's max.message.bytes
+		MaxBatchBytes:   1<<20 + 12,      // Kafka's max.message.bytes
+		DedupWindow:     2 * time.Minute, // JetStream's
+		DedupBytes:      4 << 20,
+		AckTimeout:      30 * time.Second,
 		StopTimeout:     10 * time.Second,
 	}
 }
@@ -53,6 +80,7 @@ const PendingPayloads = 8
 
 const (
 	leastPayload = 1 << 10
+	leastDedup   = 64 << 10
 	mostPayload  = 64 << 20 // nats-server's own bound
 )
 
@@ -70,6 +98,10 @@ func (c Config) Validate() error {
 	check(c.MaxPendingBytes >= PendingPayloads*int64(c.MaxPayload), "max pending: %d bytes, want %d times the max payload or more", c.MaxPendingBytes, PendingPayloads)
 	check(c.MaxBatchBytes >= leastPayload, "max batch: %d bytes, want 1 KiB or more", c.MaxBatchBytes)
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
+	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
+	check(c.DedupWindow == 0 || c.DedupBytes >= leastDedup, "dedup memory: %d bytes, want 64 KiB or more", c.DedupBytes)
+	check(c.MaxLeafNodes >= 1, "max leaf nodes: %d, want 1 or more", c.MaxLeafNodes)
+	check(c.AckTimeout > 0, "ack timeout: %v, want more than 0", c.AckTimeout)
 	check(c.StopTimeout > 0, "stop timeout: %v, want more than 0", c.StopTimeout)
 	check(len(c.Rules) > 0, "rules: there are none")
 	if err := subject.Validate(c.Rules); err != nil {
@@ -78,8 +110,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) server() natsd.ServerConfig {
+// server is the embedded server's part; users and tls are what c says, taken apart.
+func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Registerer) natsd.ServerConfig {
 	return natsd.ServerConfig{
+		Users:           users,
+		TLS:             tls,
+		WebSocket:       c.WebSocket,
+		WebSocketPlain:  c.WebSocketPlain,
+		LeafNodes:       c.LeafNodes,
+		MaxLeafNodes:    c.MaxLeafNodes,
+		Registerer:      reg,
 		Listen:          c.Listen,
 		MaxPayload:      c.MaxPayload,
 		MaxConnections:  c.MaxConnections,
@@ -87,11 +127,16 @@ func (c Config) server() natsd.ServerConfig {
 	}
 }
 
-func (c Config) ingest() ingest.Config {
+func (c Config) ingest(store ingest.Store) ingest.Config {
 	return ingest.Config{
 		BufferBytes:   c.BufferBytes,
+		AckTimeout:    c.AckTimeout,
 		MaxBatchBytes: c.MaxBatchBytes,
 		StopTimeout:   c.StopTimeout,
+		DedupWindow:   c.DedupWindow,
+		DedupBytes:    c.DedupBytes,
+		Store:         store,
+		NextOffset:    c.NextOffset,
 		Permanent:     c.Permanent,
 		Full:          c.Full,
 		Crowded:       c.Crowded,

@@ -11,6 +11,7 @@ import (
 // records that are there, and consumers' positions.
 type Broker interface {
 	ingest.Appender
+	ingest.Store
 	pull.Reader
 	pull.Positions
 }
@@ -40,7 +41,9 @@ func (b *Bridge) newAPI(broker Broker) *api {
 		}),
 		leaf: natsd.NewLeaf(leafConfig),
 	}
-	a.service = pull.New(b.cfg.pull(b.table), broker, broker, speech{a.conn, a.leaf}, b.log, b.reg)
+	cfg := b.cfg.pull(b.table)
+	cfg.Interest = b.server.Interest
+	a.service = pull.New(cfg, broker, broker, speech{a.conn, a.leaf}, b.log, b.reg)
 	requests.Service = a.service
 	return a
 }
@@ -52,7 +55,10 @@ func (c Config) pull(table *subject.Table) pull.Config {
 		MaxPayload: int(c.MaxPayload),
 		Unknown:    c.Unknown,
 		OutOfRange: c.OutOfRange,
-		Subjects:   table.Leading,
+		// So often that a box which is off for three quarters of that time keeps them.
+		RefreshPositions: c.PositionsRetention / 4,
+		MetadataBytes:    c.MaxPositionMetadata,
+		Subjects:         table.Leading,
 		Stored: func(subject []byte) bool {
 			_ = table.Route(subject, &route) // a rule that cannot place a subject takes it all the same
 			return route.Rule >= 0
@@ -68,6 +74,9 @@ type speech struct {
 
 // Deliver implements pull.Wire.
 func (s speech) Deliver(inbox, ackReply, subject, headers, payload []byte) error {
+	if len(ackReply) == 0 {
+		return s.leaf.Status(inbox, headers)
+	}
 	return s.leaf.Deliver(inbox, ackReply, subject, headers, payload)
 }
 

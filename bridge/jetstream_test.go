@@ -29,7 +29,7 @@ type site struct {
 	box *brokertest.Box
 }
 
-func serveSite(t *testing.T, cfg Config) *site {
+func serveSite(t testing.TB, cfg Config) *site {
 	t.Helper()
 	box := brokertest.Start(t, brokertest.Config(t.TempDir()))
 	cfg.Unknown = func(err error) bool { return errors.Is(err, broker.ErrUnknownPartition) }
@@ -57,7 +57,7 @@ func serveSite(t *testing.T, cfg Config) *site {
 	return s
 }
 
-func (s *site) jetStream(t *testing.T) (*nats.Conn, jetstream.JetStream) {
+func (s *site) jetStream(t testing.TB) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
 	nc := s.connect(t)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))

@@ -63,6 +63,27 @@ func (b *Broker) Append(topicName string, index int32, batch record.Batch, done 
 	appendTo(b.partitions, topicName, index, batch, done)
 }
 
+// AppendAt is Append for a batch that belongs at baseOffset alone: when the
+// partition ends elsewhere, nothing is appended and done gets an error that wraps a
+// *commitlog.OffsetMismatch.
+func (b *Broker) AppendAt(topicName string, index int32, batch record.Batch, baseOffset int64, done func(baseOffset int64, err error)) {
+	if topic.Internal(topicName) {
+		done(-1, fmt.Errorf("%w: %s", topic.ErrInternal, topicName))
+		return
+	}
+	p, err := b.partitions.Get(topicName, index)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	nextOffset, err := p.AppendAt(batch, baseOffset)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+}
+
 func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
 	p, err := partitions.Get(topicName, index)
 	if err != nil {

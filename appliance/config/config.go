@@ -12,6 +12,7 @@ package config
 import (
 	"time"
 
+	"github.com/headwater/headwater/bridge/access"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Topics  topic.Settings // topics.*: what a topic has that says nothing else
 	Cleaner Cleaner
 	Groups  Groups
+	Users   []access.User // users; empty: everybody may do everything
 	NATS    NATS
 	Admin   Admin
 	Memory  Memory
@@ -95,6 +97,29 @@ type NATS struct {
 	MaxPayload     int64  // nats.maxPayload, bytes
 	MaxConnections int    // nats.maxConnections
 	MaxPending     int64  // nats.maxPending, bytes; PendingAuto
+	TLS            TLS    // nats.tls.*
+	WebSocket      WebSocket
+	LeafNodes      LeafNodes
+}
+
+// TLS is what a port shows, and asks for.
+type TLS struct {
+	Cert     string // cert, a file; "": without TLS
+	Key      string // key, a file
+	ClientCA string // clientCa, a file; "": clients are not asked for a certificate
+	Verify   bool   // verify
+}
+
+// WebSocket is the port for browsers.
+type WebSocket struct {
+	Listen   string // nats.websocket.listen, host:port; "": none
+	Insecure bool   // nats.websocket.insecure
+}
+
+// LeafNodes is the port for other NATS servers.
+type LeafNodes struct {
+	Listen         string // nats.leafnodes.listen, host:port; "": none
+	MaxConnections int    // nats.leafnodes.maxConnections
 }
 
 // PendingAuto derives what may wait for a NATS client from the memory limit.
@@ -131,7 +156,14 @@ type Bridge struct {
 	Rules     []subject.Rule // bridge.rules; the first whose subject matches wins
 	MaxTopics int            // bridge.maxTopics, that rules make of subjects
 	Buffer    int64          // bridge.buffer, bytes; BufferAuto
+
+	DedupWindow time.Duration // bridge.dedupWindow; 0 remembers no message ids
+	DedupMemory int64         // bridge.dedupMemory, bytes; DedupAuto
+	AckTimeout  time.Duration // bridge.ackTimeout, until a message that is not stored is given up
 }
+
+// DedupAuto derives the room for message ids from the memory limit.
+const DedupAuto int64 = -1
 
 // BufferAuto derives the bridge's buffer from the memory limit.
 const BufferAuto int64 = -1
@@ -180,6 +212,7 @@ func Default() Config {
 			MaxPayload:     512 << 10,
 			MaxConnections: 1024,
 			MaxPending:     PendingAuto,
+			LeafNodes:      LeafNodes{MaxConnections: 16},
 		},
 		Admin:  Admin{Listen: "127.0.0.1:8080"},
 		Memory: Memory{Limit: MemoryAuto},
@@ -188,6 +221,10 @@ func Default() Config {
 			Rules:     subject.DefaultRules(),
 			MaxTopics: 256,
 			Buffer:    BufferAuto,
+
+			DedupWindow: 2 * time.Minute,
+			DedupMemory: DedupAuto,
+			AckTimeout:  30 * time.Second,
 		},
 	}
 }

@@ -111,7 +111,7 @@ func (l *layer) walk(path, prefix string, node *yaml.Node) {
 	}
 }
 
-// setNode takes a single value, or the list that bridge.rules is. Nothing behind
+// setNode takes a single value, or the list that bridge.rules and users are. Nothing behind
 // the colon leaves the default.
 func (l *layer) setNode(name string, value *yaml.Node, origin string) {
 	switch {
@@ -119,7 +119,7 @@ func (l *layer) setNode(name string, value *yaml.Node, origin string) {
 		return
 	case value.Kind == yaml.ScalarNode:
 		l.set(name, value.Value, origin)
-	case value.Kind == yaml.SequenceNode && name == "bridge.rules":
+	case value.Kind == yaml.SequenceNode && (name == "bridge.rules" || name == "users"):
 		text, err := yaml.Marshal(value)
 		if err != nil {
 			l.wrong(name, origin, "cannot be read: %v", err)

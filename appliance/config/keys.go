@@ -5,6 +5,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/headwater/headwater/bridge/access"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/topic"
 )
@@ -103,6 +104,9 @@ var keys = []key{
 	entry("groups.maxBytes", size(1<<20, 1<<30), func(c *Config) *int64 { return &c.Groups.MaxBytes },
 		"memory that members and offsets of all groups may take"),
 
+	entry("users", users(), func(c *Config) *[]access.User { return &c.Users },
+		"who may connect with NATS, and do what, as a YAML or JSON list; empty: everybody may do everything"),
+
 	entry("nats.listen", listenAddress(), func(c *Config) *string { return &c.NATS.Listen },
 		"address for devices that speak NATS"),
 	entry("nats.maxPayload", size(1<<10, 32<<20), func(c *Config) *int64 { return &c.NATS.MaxPayload },
@@ -111,6 +115,22 @@ var keys = []key{
 		"devices connected at one time"),
 	entry("nats.maxPending", size(8<<10, 1<<30, word[int64]{"auto", PendingAuto}), func(c *Config) *int64 { return &c.NATS.MaxPending },
 		"what may wait for one that reads too slowly, itself included; auto: a share of memory.limit"),
+	entry("nats.tls.cert", path(), func(c *Config) *string { return &c.NATS.TLS.Cert },
+		"PEM file with the certificate that NATS clients are shown; empty: without TLS"),
+	entry("nats.tls.key", path(), func(c *Config) *string { return &c.NATS.TLS.Key },
+		"PEM file with its key"),
+	entry("nats.tls.clientCa", path(), func(c *Config) *string { return &c.NATS.TLS.ClientCA },
+		"PEM file with the authorities of clients' certificates; empty: clients are not asked for one"),
+	entry("nats.tls.verify", boolean(), func(c *Config) *bool { return &c.NATS.TLS.Verify },
+		"refuse NATS clients without a certificate"),
+	entry("nats.websocket.listen", optionalListen(), func(c *Config) *string { return &c.NATS.WebSocket.Listen },
+		"address for browsers that speak NATS over WebSocket; empty: none"),
+	entry("nats.websocket.insecure", boolean(), func(c *Config) *bool { return &c.NATS.WebSocket.Insecure },
+		"WebSocket without TLS, whatever nats.tls says"),
+	entry("nats.leafnodes.listen", optionalListen(), func(c *Config) *string { return &c.NATS.LeafNodes.Listen },
+		"address for NATS servers of the site that join as leaf nodes; empty: none"),
+	entry("nats.leafnodes.maxConnections", whole(1, 1024), func(c *Config) *int { return &c.NATS.LeafNodes.MaxConnections },
+		"leaf nodes connected at one time"),
 
 	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"address for metrics and health over HTTP"),
@@ -129,6 +149,12 @@ var keys = []key{
 		"topics that devices may cause, by rules that make a topic's name of the subject"),
 	entry("bridge.buffer", size(1<<20, 1<<30, word[int64]{"auto", BufferAuto}), func(c *Config) *int64 { return &c.Bridge.Buffer },
 		"devices' messages held in memory until they are on flash; auto: a share of memory.limit"),
+	entry("bridge.dedupWindow", duration(0, day), func(c *Config) *time.Duration { return &c.Bridge.DedupWindow },
+		"for how long the id of a message is remembered, so that it is not stored again; 0 for not at all"),
+	entry("bridge.dedupMemory", size(64<<10, 1<<30, word[int64]{"auto", DedupAuto}), func(c *Config) *int64 { return &c.Bridge.DedupMemory },
+		"for message ids, 40 bytes each; auto: a share of memory.limit"),
+	entry("bridge.ackTimeout", duration(time.Second, 10*time.Minute), func(c *Config) *time.Duration { return &c.Bridge.AckTimeout },
+		"until a message that asks for an answer and is not stored is refused"),
 }
 
 // maxSession is longer than any client waits.

@@ -190,6 +190,33 @@ func listenAddress() kind[string] {
 	}
 }
 
+// optionalListen is a listenAddress, or nothing.
+func optionalListen() kind[string] {
+	some := listenAddress()
+	return kind[string]{
+		parse: func(s string) (string, error) {
+			if s == "" {
+				return "", nil
+			}
+			return some.parse(s)
+		},
+		format: some.format,
+	}
+}
+
+// path is that of a file, or nothing.
+func path() kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, error) {
+			if strings.ContainsRune(s, 0) {
+				return "", errors.New("is not a path; allowed is that of a file")
+			}
+			return s, nil
+		},
+		format: func(s string) string { return s },
+	}
+}
+
 // dialAddress is a host and a port that others dial, or nothing.
 func dialAddress() kind[string] {
 	return kind[string]{

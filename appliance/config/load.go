@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/headwater/headwater/bridge/access"
 )
 
 // Load returns the settings: the defaults, over them what the YAML file says
@@ -149,10 +151,48 @@ func (c *Config) conflicts() Problems {
 	check(c.Groups.MinSessionTimeout <= c.Groups.MaxSessionTimeout, "groups.minSessionTimeout",
 		"%s leaves no session timeout to ask for; allowed is up to groups.maxSessionTimeout, %s",
 		FormatDuration(c.Groups.MinSessionTimeout), FormatDuration(c.Groups.MaxSessionTimeout))
+	out = append(out, c.secrecy()...)
 	check(!clash(c.NATS.Listen, c.Kafka.Listen), "nats.listen", "%s is the address of kafka.listen; allowed is another one", c.NATS.Listen)
 	check(!clash(c.Admin.Listen, c.Kafka.Listen), "admin.listen", "%s is the address of kafka.listen; allowed is another one", c.Admin.Listen)
 	check(!clash(c.Admin.Listen, c.NATS.Listen), "admin.listen", "%s is the address of nats.listen; allowed is another one", c.Admin.Listen)
+	for _, extra := range []struct{ name, address string }{
+		{"nats.websocket.listen", c.NATS.WebSocket.Listen}, {"nats.leafnodes.listen", c.NATS.LeafNodes.Listen},
+	} {
+		check(extra.address == "" || !clash(extra.address, c.NATS.Listen) && !clash(extra.address, c.Kafka.Listen) && !clash(extra.address, c.Admin.Listen),
+			extra.name, "%s is the address of another port; allowed is another one", extra.address)
+	}
+	check(!clash(c.NATS.LeafNodes.Listen, c.NATS.WebSocket.Listen), "nats.leafnodes.listen", "%s is the address of nats.websocket.listen; allowed is another one", c.NATS.LeafNodes.Listen)
 	return out
+}
+
+// secrecy reports what would let in, or show to others, more than was meant.
+func (c *Config) secrecy() Problems {
+	var out Problems
+	check := func(ok bool, name, text string) {
+		if !ok {
+			out = append(out, Problem{Key: name, Text: text})
+		}
+	}
+	tls := c.NATS.TLS
+	check((tls.Cert == "") == (tls.Key == ""), "nats.tls.cert", "goes together with nats.tls.key; allowed are both or none")
+	check(tls.Cert != "" || tls.ClientCA == "", "nats.tls.clientCa", "needs TLS; allowed is with nats.tls.cert alone")
+	check(tls.ClientCA != "" || !tls.Verify, "nats.tls.verify", "needs authorities to hold certificates against; allowed is with nats.tls.clientCa alone")
+	ws := c.NATS.WebSocket
+	check(ws.Listen == "" || tls.Cert != "" || ws.Insecure || loopback(ws.Listen), "nats.websocket.listen",
+		"shows passwords to the network without TLS; allowed is with nats.tls.cert, on a loopback address, or with nats.websocket.insecure")
+	check(c.NATS.LeafNodes.Listen == "" || len(c.Users) > 0, "nats.leafnodes.listen",
+		"would let every server join; allowed is with users alone")
+	needsCA := slices.ContainsFunc(c.Users, func(u access.User) bool { return u.Certificate != "" && u.Password == "" && u.NKey == "" })
+	check(!needsCA || tls.ClientCA != "", "users",
+		"there is one who can come by certificate alone, and nobody is asked for one; allowed is with nats.tls.clientCa alone")
+	return out
+}
+
+// loopback reports whether only this machine reaches a listen address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // clash reports whether two listen addresses cannot both be had.

@@ -11,13 +11,10 @@ import (
 // Config.
 func (c Config) Print(w io.Writer) error {
 	top := &yaml.Node{Kind: yaml.MappingNode}
-	var section *yaml.Node
-	last := ""
 	for _, k := range keys {
-		head, name, _ := strings.Cut(k.name, ".")
-		if head != last {
-			last, section = head, &yaml.Node{Kind: yaml.MappingNode}
-			top.Content = append(top.Content, scalar(head), section)
+		section, name := top, k.name
+		for head, rest, below := strings.Cut(name, "."); below; head, rest, below = strings.Cut(name, ".") {
+			section, name = sectionOf(section, head), rest
 		}
 		section.Content = append(section.Content, scalar(name), k.node(&c))
 	}
@@ -29,10 +26,24 @@ func (c Config) Print(w io.Writer) error {
 	return enc.Close()
 }
 
+// sectionOf is the mapping called name in top, which is made when it is not the last:
+// settings of one section stand together.
+func sectionOf(top *yaml.Node, name string) *yaml.Node {
+	if n := len(top.Content); n > 0 && top.Content[n-2].Value == name {
+		return top.Content[n-1]
+	}
+	section := &yaml.Node{Kind: yaml.MappingNode}
+	top.Content = append(top.Content, scalar(name), section)
+	return section
+}
+
 // node is the setting's value as YAML has it.
 func (k key) node(c *Config) *yaml.Node {
 	if k.name == "bridge.rules" {
 		return ruleList(c.Bridge.Rules)
+	}
+	if k.name == "users" {
+		return userList(c.Users)
 	}
 	return scalar(k.text(c))
 }

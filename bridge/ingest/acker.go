@@ -17,16 +17,31 @@ type acker struct {
 
 	mu           sync.Mutex // guards all below
 	done         []*batch   // bounded by BufferBytes
+	late         []late     // likewise, as what waited was
 	refusals     []refusal
 	refusalBytes int
 }
 
 // refusal is an answer to a message that is not kept.
 type refusal struct {
-	reply  []byte
-	asker  asker // in place of reply, if there is one
-	why    reason
-	detail string
+	reply []byte // a copy; none while there is an answerer
+	why   reason
+	err   error // nil for no more than why
+
+	answerer Answerer
+	token    uint64
+
+	// Of the message that this one is a duplicate of, while why is taken.
+	stream    string
+	partition int32
+	offset    int64
+}
+
+// late are those who waited for a batch and are answered before it completes, if it
+// does at all.
+type late struct {
+	batch *batch // of which it has the gather and those who wait alone
+	why   reason
 }
 
 const (
@@ -67,23 +82,60 @@ func (a *acker) abandon(b *batch) bool {
 	return true
 }
 
-// refuse queues an answer that says why. When more wait than may, it is given up
-// and counted: the publisher will run into its time limit. Not so where an Answerer
-// counts on it, which itself bounds how many wait.
-func (a *acker) refuse(m *Message, why reason, err error) {
-	var detail string
-	if err != nil {
-		detail = err.Error()
-		detail = detail[:min(len(detail), maxDetailLen)]
-	}
+// giveUp has those who wait for b, which the Appender has, told that it is not
+// confirmed, unless it has just completed.
+func (a *acker) giveUp(b *batch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refusalBytes >= maxRefusalBytes && m.Answerer == nil {
-		a.in.metrics.unanswered.Inc()
+	if !b.completed && !b.abandoned {
+		a.queueLate(b, unconfirmed, errLate)
+	}
+}
+
+// tellLate has those who wait for b, which the Appender does not have, told why.
+func (a *acker) tellLate(b *batch, why reason) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queueLate(b, why, nil)
+}
+
+// queueLate takes those who wait for b from it.
+func (a *acker) queueLate(b *batch, why reason, err error) {
+	if !b.awaited() {
 		return
 	}
-	a.refusalBytes += refusalCost(len(m.Reply), len(detail))
-	a.refusals = append(a.refusals, refusal{append([]byte(nil), m.Reply...), asker{m.Answerer, m.Token}, why, detail})
+	asked := &batch{gather: b.gather, acks: b.acks, replies: b.replies, calls: b.calls, err: err}
+	b.acks, b.replies, b.calls = nil, nil, nil
+	a.late = append(a.late, late{asked, why})
+	a.poke()
+}
+
+// refuse queues an answer to m that says why.
+func (a *acker) refuse(m *Message, why reason, err error) {
+	a.queue(m, refusal{why: why, err: err})
+}
+
+// repeat queues the answer of a message that is stored, for m, which has the same id.
+func (a *acker) repeat(m *Message, stream string, partition int32, offset int64) {
+	a.queue(m, refusal{stream: stream, partition: partition, offset: offset})
+}
+
+// queue queues an answer to m. When more wait than may, it is given up and counted: the
+// publisher will run into its time limit. An Answerer bounds what waits for it itself,
+// and is always answered.
+func (a *acker) queue(m *Message, r refusal) {
+	r.answerer, r.token = m.Answerer, m.Token
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m.Answerer == nil {
+		if a.refusalBytes >= maxRefusalBytes {
+			a.in.metrics.unanswered.Inc()
+			return
+		}
+		r.reply = append([]byte(nil), m.Reply...)
+		a.refusalBytes += refusalCost(len(m.Reply), len(detailOf(r.err)))
+	}
+	a.refusals = append(a.refusals, r)
 	a.poke()
 }
 
@@ -93,10 +145,13 @@ func refusalCost(replyLen, detailLen int) int { return refusalOverhead + replyLe
 func (a *acker) run(ctx context.Context) {
 	var drained bool
 	for {
-		done, refusals := a.next()
-		if len(done)+len(refusals) > 0 {
+		done, late, refusals := a.next()
+		if len(done)+len(late)+len(refusals) > 0 {
 			a.settle(done)
 			a.confirm(done)
+			for _, l := range late {
+				a.tell(l.batch, l.why, detailOf(l.batch.err))
+			}
 			a.refuseAll(refusals)
 			continue
 		}
@@ -114,18 +169,18 @@ func (a *acker) run(ctx context.Context) {
 	}
 }
 
-func (a *acker) next() ([]*batch, []refusal) {
+func (a *acker) next() ([]*batch, []late, []refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	done, refusals := a.done, a.refusals
-	a.done, a.refusals, a.refusalBytes = nil, nil, 0
-	return done, refusals
+	done, late, refusals := a.done, a.late, a.refusals
+	a.done, a.late, a.refusals, a.refusalBytes = nil, nil, nil, 0
+	return done, late, refusals
 }
 
 func (a *acker) pending() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.done)+len(a.refusals) > 0
+	return len(a.done)+len(a.late)+len(a.refusals) > 0
 }
 
 // settle lets the batches that waited behind the completed ones go, before
@@ -138,7 +193,12 @@ func (a *acker) settle(done []*batch) {
 		g := b.gather
 		delete(in.live, b)
 		g.inFlight--
+		in.takeBack(b)
+		in.settleIDs(b)
 		in.sealIfAwaited(g)
+		if _, elsewhere := in.cfg.NextOffset(b.err); elsewhere {
+			continue // the one message is to blame
+		}
 		if failing := b.err != nil && !errors.Is(b.err, ErrUnconfirmed); failing != g.failing {
 			g.failing = failing
 			if failing {
@@ -155,9 +215,7 @@ func (a *acker) settle(done []*batch) {
 
 // confirm answers everyone who waited for a batch, and gives its memory back.
 func (a *acker) confirm(done []*batch) {
-	var freed int64
 	for _, b := range done {
-		freed += b.bytes
 		if b.err != nil {
 			a.fail(b)
 		} else {
@@ -166,8 +224,8 @@ func (a *acker) confirm(done []*batch) {
 	}
 	a.in.mu.Lock()
 	defer a.in.mu.Unlock()
-	a.in.buffered -= freed
 	for _, b := range done {
+		a.in.release(&b.gather.holder, b.bytes)
 		if !b.abandoned { // or the Appender might still complete it
 			a.in.reuse(b)
 		}
@@ -177,41 +235,55 @@ func (a *acker) confirm(done []*batch) {
 func (a *acker) succeed(b *batch) {
 	start := int32(0)
 	for _, k := range b.acks {
-		if k.asker >= 0 {
-			b.askers[k.asker].answer(b.gather.partition, b.baseOffset+int64(k.delta), nil)
-			continue
-		}
-		a.answer = appendPubAck(a.answer[:0], b.gather.stream, b.baseOffset+int64(k.delta), b.gather.partition)
+		a.answer = appendPubAck(a.answer[:0], b.gather.stream, b.baseOffset+int64(k.delta), b.gather.partition, k.duplicate)
 		a.publish(b.replies[start:k.replyEnd], a.answer)
 		start = k.replyEnd
+	}
+	for _, k := range b.calls {
+		k.answerer.Answer(k.token, b.gather.partition, b.baseOffset+int64(k.delta), nil)
 	}
 }
 
 func (a *acker) fail(b *batch) {
-	why := a.in.cfg.reasonOf(b.err)
-	a.answer = appendError(a.answer[:0], b.gather.stream, why, b.err.Error())
-	start := int32(0)
-	for _, k := range b.acks {
-		a.in.metrics.refused[k.rule][why].Inc()
-		if k.asker >= 0 {
-			b.askers[k.asker].answer(b.gather.partition, -1, newRefusal(why, b.err.Error()))
-			continue
-		}
-		a.publish(b.replies[start:k.replyEnd], a.answer)
-		start = k.replyEnd
+	why, detail := a.in.cfg.reasonOf(b)
+	if b.awaited() {
+		a.tell(b, why, detail)
 	}
 	for _, r := range b.core {
 		a.in.metrics.dropped[r.rule][why].Add(float64(r.count))
 	}
 }
 
+// tell has everyone who waited for b know why it is not stored.
+func (a *acker) tell(b *batch, why reason, detail string) {
+	a.answer = appendError(a.answer[:0], b.gather.stream, why, detail)
+	start := int32(0)
+	for _, k := range b.acks {
+		a.in.metrics.refused[k.rule][why].Inc()
+		a.publish(b.replies[start:k.replyEnd], a.answer)
+		start = k.replyEnd
+	}
+	var err error = newRefusal(why, b.err)
+	for _, k := range b.calls {
+		a.in.metrics.refused[k.rule][why].Inc()
+		k.answerer.Answer(k.token, b.gather.partition, -1, err)
+	}
+}
+
 func (a *acker) refuseAll(refusals []refusal) {
 	for _, r := range refusals {
-		if r.asker.answerer != nil {
-			r.asker.answer(-1, -1, newRefusal(r.why, r.detail))
+		switch {
+		case r.answerer != nil && r.why == taken:
+			r.answerer.Answer(r.token, r.partition, r.offset, nil)
 			continue
+		case r.answerer != nil:
+			r.answerer.Answer(r.token, -1, -1, newRefusal(r.why, r.err))
+			continue
+		case r.why == taken:
+			a.answer = appendPubAck(a.answer[:0], r.stream, r.offset, r.partition, true)
+		default:
+			a.answer = appendError(a.answer[:0], "", r.why, detailOf(r.err))
 		}
-		a.answer = appendError(a.answer[:0], "", r.why, r.detail)
 		a.publish(r.reply, a.answer)
 	}
 }

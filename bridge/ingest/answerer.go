@@ -1,57 +1,45 @@
 package ingest
 
-import "github.com/headwater/headwater/bridge/subject"
-
-// AnyRule is the rule of a message that comes by no rule's subscription. The first
-// rule that matches takes it, and it is refused with subject.ErrNoRule if there is none.
-const AnyRule = -1
-
-// Answerer is told what became of messages that do not come by NATS.
+// Answerer is told what becomes of messages that did not come by NATS.
+//
+// Answer is called once for each message that Take was given while Run runs, by the
+// acker's goroutine and in no certain order: with the place of its record once that
+// is stored, or with a *Refusal and -1 as offset. It must not block. An Answerer
+// bounds how many of its messages wait at once: their refusals are all kept.
 type Answerer interface {
-	// Answer tells that the message known as token is stored at a place, or with err,
-	// a *Refusal, that it is not. It is called once for each message that was taken
-	// with an Answerer, from one goroutine, in the order of each partition, and must
-	// not block.
 	Answer(token uint64, partition int32, offset int64, err error)
 }
 
-// Refusal says why a message was not stored.
+// Refusal is why a message was not stored, or is not known to be.
 type Refusal struct {
-	Code      int  // 400 and the like, as JetStream's answers have it
-	Temporary bool // sending the same again may succeed
-	Full      bool // there is no room: in memory or on the disk
-	why       reason
-	detail    string
+	Code      int  // as HTTP has it: 400 and above are the message's fault, 503 is not
+	Temporary bool // the same message may be stored if it is sent again later
+	text      string
+	cause     error // nil for no more than text
 }
 
-func newRefusal(why reason, detail string) *Refusal {
-	code := refusals[why].code
-	return &Refusal{Code: code, Temporary: code == 503, Full: why == bufferFull || why == storageFull, why: why, detail: detail}
+func newRefusal(why reason, cause error) *Refusal {
+	known := refusals[why]
+	return &Refusal{Code: known.code, Temporary: known.code >= 500, text: known.description, cause: cause}
 }
 
-// Error is a sentence.
+// Error is one sentence that may be shown to the device.
 func (r *Refusal) Error() string {
-	text := refusals[r.why].description
-	if r.detail != "" {
-		text += ": " + r.detail
+	if detail := detailOf(r.cause); detail != "" {
+		return r.text + ": " + detail
 	}
-	return text
+	return r.text
 }
 
-// Unwrap makes the refusal subject.ErrNoRule where it is that.
-func (r *Refusal) Unwrap() error {
-	if r.why == noRule {
-		return subject.ErrNoRule
+// Unwrap is what the broker or the rules said. It is subject.ErrNoRule when no rule
+// takes the subject of a message for AnyRule.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// detailOf is what err says, as far as an answer has room for it.
+func detailOf(err error) string {
+	if err == nil {
+		return ""
 	}
-	return nil
-}
-
-// asker is who waits for the answer to one message.
-type asker struct {
-	answerer Answerer
-	token    uint64
-}
-
-func (a asker) answer(partition int32, offset int64, err error) {
-	a.answerer.Answer(a.token, partition, offset, err)
+	text := err.Error()
+	return text[:min(len(text), maxDetailLen)]
 }

@@ -16,7 +16,7 @@ const (
 // gathered or waiting for its topic.
 func charge(m *Message, size int) int64 {
 	size = max(size, m.len())
-	if !m.wantsAnswer() {
+	if !m.asks() {
 		return int64(size)
 	}
 	return int64(size) + int64(len(m.Reply)) + ackOverhead
@@ -32,8 +32,17 @@ type batch struct {
 
 	acks    []ack
 	replies []byte // the acks' reply subjects, one after the other
-	askers  []asker
+	calls   []call
 	core    []run // the best-effort messages, in case that they are lost
+	ids     []claimed
+	since   time.Time // when the first that somebody waits for was received
+
+	at   int64 // the offset where it belongs; anyOffset for any
+	byID bool  // its message was to follow one with an id
+
+	drops  dropPlaces    // while best-effort messages may be let go out of it
+	queued place[*batch] // in its gather's unsent
+	sent   int64         // bytes that it took when the Appender got it; 0 before
 
 	done       func(baseOffset int64, err error) // for the Appender; made once
 	baseOffset int64                             // set by done
@@ -47,7 +56,16 @@ type ack struct {
 	delta    int32 // of its offset from the base offset
 	replyEnd int32 // where its reply subject ends in replies; it starts where the one before ends
 	rule     int32
-	asker    int32 // its place in askers; -1 for who is answered by reply subject
+
+	duplicate bool // of the message that has the offset
+}
+
+// call is one message of a batch that waits for its answer, and has an Answerer.
+type call struct {
+	answerer Answerer
+	token    uint64
+	delta    int32 // of its offset from the base offset
+	rule     int32
 }
 
 // run is messages of one rule, next to each other.
@@ -59,30 +77,47 @@ func (in *Ingest) newBatch() *batch {
 	return b
 }
 
-// add puts a message's record at the end of b, and returns what it is charged.
-func (b *batch) add(m *Message, received time.Time, key []byte, headers []record.Header, size int) int64 {
+// add puts a message's record at the end of b, by the route and headers in s, and
+// returns what it is charged.
+func (b *batch) add(m *Message, received time.Time, s *scratch, size int) int64 {
 	value := m.Payload
 	if value == nil {
 		value = []byte{} // an empty payload is a value; null would be a tombstone
 	}
-	b.builder.Add(received.UnixMilli(), key, value, headers)
-	if m.wantsAnswer() {
-		b.replies = append(b.replies, m.Reply...)
-		who := int32(-1)
-		if m.Answerer != nil {
-			who = int32(len(b.askers))
-			b.askers = append(b.askers, asker{m.Answerer, m.Token})
+	b.builder.Add(received.UnixMilli(), s.route.Key, value, s.headers)
+	delta, rule := int32(b.count), int32(s.route.Rule)
+	if m.asks() {
+		if !b.awaited() {
+			b.since = received
 		}
-		b.acks = append(b.acks, ack{delta: int32(b.count), replyEnd: int32(len(b.replies)), rule: int32(m.Rule), asker: who})
-	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == int32(m.Rule) {
+		b.await(m, ack{delta: delta, rule: rule})
+	} else if last := len(b.core) - 1; last >= 0 && b.core[last].rule == rule {
 		b.core[last].count++
 	} else {
-		b.core = append(b.core, run{int32(m.Rule), 1})
+		b.core = append(b.core, run{rule, 1})
 	}
 	b.count++
-	cost := charge(m, size)
+	return charge(m, size)
+}
+
+// chargeMore charges b for what it has got.
+func (in *Ingest) chargeMore(b *batch, cost int64) {
 	b.bytes += cost
-	return cost
+	in.hold(&b.gather.holder, cost)
+	if b.gather.batch == b {
+		in.lingering += cost
+	}
+}
+
+// await has m answered with what becomes of the record that a tells of.
+func (b *batch) await(m *Message, a ack) {
+	if m.Answerer != nil {
+		b.calls = append(b.calls, call{m.Answerer, m.Token, a.delta, a.rule})
+		return
+	}
+	b.replies = append(b.replies, m.Reply...)
+	a.replyEnd = int32(len(b.replies))
+	b.acks = append(b.acks, a)
 }
 
 // maxKeptBytes bounds what a batch keeps of its replies' memory for the next use.
@@ -94,22 +129,32 @@ func (in *Ingest) reuse(b *batch) {
 	if cap(replies) > maxKeptBytes {
 		replies = nil
 	}
-	clear(b.askers)
-	*b = batch{acks: b.acks[:0], replies: replies, askers: b.askers[:0], core: b.core[:0], done: b.done}
+	clear(b.calls) // which would keep their Answerers alive
+	*b = batch{acks: b.acks[:0], replies: replies, calls: b.calls[:0], core: b.core[:0], ids: b.ids[:0], done: b.done}
 	in.batches.Put(b)
 }
+
+// awaited reports whether somebody waits for an answer out of b.
+func (b *batch) awaited() bool { return len(b.acks)+len(b.calls) > 0 }
 
 // gather is where the messages of one partition come together. Ingest's mu guards
 // it.
 type gather struct {
+	holder
 	topic     *topicState
 	partition int32
-	stream    string // the partition's name as a JetStream stream
-	batch     *batch // open; nil for none
-	inFlight  int    // batches that are sealed but not completed
-	hurrying  bool   // stands in Ingest.hurry
-	failing   bool   // the last batch failed, and that was logged
-	lastBytes int    // the size of the last batch; the next is likely to be like it
+	stream    string       // the partition's name as a JetStream stream
+	batch     *batch       // open; nil for none
+	inFlight  int          // batches that are sealed but not completed
+	unsent    list[*batch] // of them, those that the Appender does not have yet
+	sent      int          // of them, those that it has
+	sentBytes int64
+	sending   place[*gather] // in Ingest's ready or blocked while there may be unsent ones
+	hurrying  bool           // stands in Ingest.hurry
+	failing   bool           // the last batch failed, and that was logged
+	lastBytes int            // the size of the last batch; the next is likely to be like it
+	guard     *guard         // nil while no message asked for one
+	tailEnd   int64          // where the partition ended when its first message came
 
 	deadline time.Time     // when the open batch has to go
 	linger   time.Duration // of the message for which it has to
@@ -117,20 +162,21 @@ type gather struct {
 }
 
 // awaited reports whether somebody waits for an answer out of the open batch.
-func (g *gather) awaited() bool { return g.batch != nil && len(g.batch.acks) > 0 }
+func (g *gather) awaited() bool { return g.batch != nil && g.batch.awaited() }
 
-func (g *gather) idle() bool { return g.batch == nil && g.inFlight == 0 && !g.hurrying }
+func (g *gather) idle() bool {
+	return g.batch == nil && g.inFlight == 0 && !g.hurrying && g.guard.idle()
+}
 
 // openBatch opens a batch at g. A batch has one codec, whoever's messages join it.
 func (in *Ingest) openBatch(g *gather, codec record.Codec) {
 	b := in.batches.Get().(*batch)
-	b.gather, b.codec, b.bytes = g, codec, batchOverhead
+	b.gather, b.codec, b.at = g, codec, anyOffset
 	if in.open.Len() < grownBatches {
 		b.builder.Grow(g.lastBytes)
 	}
-	in.buffered += batchOverhead
-	in.lingering += batchOverhead
 	g.batch = b
+	in.chargeMore(b, batchOverhead)
 }
 
 // seal closes g's open batch and queues it for the sender.
@@ -140,7 +186,10 @@ func (in *Ingest) seal(g *gather) {
 	g.inFlight++
 	in.lingering -= b.bytes
 	in.open.remove(g)
-	in.ready = append(in.ready, b)
+	g.unsent.push(&b.queued, b)
+	if g.sending.in == nil {
+		in.ready.push(&g.sending, g)
+	}
 	in.live[b] = struct{}{}
 	wake(in.wakeSender)
 }

@@ -27,9 +27,12 @@ type fakeLog struct {
 	batches  []appended
 	ends     map[string]int64 // log end offset, by topic; the tests use partition 0 where it matters
 	heldBack bool             // do not call done
+	stuck    string           // do not for this topic
 	fail     error            // call done with this
 	grown    int32            // partitions of every topic, if not 0
 	noTopic  error            // refuse every topic with this
+	unread   error            // fail reads and Offsets with this
+	gate     chan struct{}    // reads wait until it is closed; nil: they do not
 }
 
 type appended struct {
@@ -38,6 +41,7 @@ type appended struct {
 	batch     record.Batch
 	at        time.Time
 	done      func() // nil once called
+	base      int64  // anyOffset for a batch that failed
 }
 
 func (f *fakeLog) Partitions(ctx context.Context, topic string) (int32, error) {
@@ -69,8 +73,11 @@ func (f *fakeLog) Append(topic string, partition int32, b record.Batch, done fun
 		f.ends[topic] += int64(b.Count())
 	}
 	b.Stamp(base, 0)
-	a := appended{topic, partition, b, time.Now(), func() { done(base, err) }}
-	if !f.heldBack {
+	a := appended{topic: topic, partition: partition, batch: b, at: time.Now(), done: func() { done(base, err) }, base: base}
+	if err != nil {
+		a.base = anyOffset
+	}
+	if !f.heldBack && f.stuck != topic {
 		a.done()
 		a.done = nil
 	}
@@ -94,6 +101,23 @@ func (f *fakeLog) release() {
 			f.batches[i].done = nil
 		}
 	}
+}
+
+// goOn makes durable what was held back, and what follows.
+func (f *fakeLog) goOn() {
+	f.set(func() { f.heldBack, f.stuck = false, "" })
+	f.release()
+}
+
+// unsettled is the size in bytes of the batches that are not durable, of one topic or,
+// without a name, of all.
+func (f *fakeLog) unsettled(topic string) (size int64) {
+	for _, a := range f.all() {
+		if a.done != nil && (topic == "" || a.topic == topic) {
+			size += int64(len(a.batch))
+		}
+	}
+	return size
 }
 
 func (f *fakeLog) set(change func()) {
@@ -200,7 +224,10 @@ type rig struct {
 	devices *fakeDevices
 	reg     *prometheus.Registry
 	start   time.Time
-	end     func() error // ends Run and returns what it returned
+	rules   []subject.Rule
+	cfg     Config
+	ctx     context.Context // Run's
+	end     func() error    // ends Run and returns what it returned
 }
 
 var testRules = []subject.Rule{
@@ -218,31 +245,42 @@ func inBubble(t *testing.T, cfg Config, test func(r *rig)) {
 func inBubbleBy(t *testing.T, rules []subject.Rule, cfg Config, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		table, err := subject.Compile(rules)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, rule := range rules {
-			names = append(names, rule.Subject)
-		}
-		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, reg: prometheus.NewRegistry(), start: time.Now()}
-		r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.Run(ctx) }()
-		r.end = func() error {
-			cancel()
-			return <-ended
-		}
-		synctest.Wait()
+		r := &rig{t: t, log: &fakeLog{}, devices: &fakeDevices{}, start: time.Now(), rules: rules, cfg: cfg}
+		r.run()
 		test(r)
-		if ctx.Err() == nil {
+		if r.ctx.Err() == nil {
 			if err := r.end(); err != nil {
 				t.Errorf("Run: %v", err)
 			}
 		}
 	})
+}
+
+// run makes the Ingest and runs it, with what the log and the devices have already.
+func (r *rig) run() {
+	r.t.Helper()
+	table, err := subject.Compile(r.rules)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, rule := range r.rules {
+		names = append(names, rule.Subject)
+	}
+	cfg := r.cfg
+	cfg.Store, cfg.NextOffset = r.log, endOf
+	r.reg = prometheus.NewRegistry()
+	r.Ingest = New(cfg, table, names, r.log, r.devices, slog.New(slog.DiscardHandler), r.reg)
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ended := make(chan error, 1)
+	in := r.Ingest
+	go func() { ended <- in.Run(ctx) }()
+	r.ctx = ctx
+	r.end = func() error {
+		cancel()
+		return <-ended
+	}
+	synctest.Wait()
 }
 
 // warm makes the topic telemetry known with one stored message, and forgets that
@@ -300,3 +338,5 @@ func (r *rig) counted(name string, labels ...string) int {
 }
 
 var errDisk = errors.New("disk broke")
+
+var discard = slog.New(slog.DiscardHandler)

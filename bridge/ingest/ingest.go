@@ -6,10 +6,14 @@
 // that it has to let go. It knows nothing of connections (a Publisher carries the
 // answers) nor of logs (an Appender takes the batches).
 //
-// Take and Idle are the reader's to call, from one goroutine; neither waits for
-// the disk, the network or a timer. Run owns three goroutines: the sender, which
-// alone calls Append and so keeps each partition's order; the resolver, which
-// alone asks for topics; and the acker, which answers. Sizes are in bytes,
+// The ids of messages that are stored are in their records, in the log: what is
+// remembered of them here is read from there after a start.
+//
+// Take and Idle may be called from any goroutine; neither waits for the disk, the
+// network or a timer. Run owns five goroutines: the sender, which alone calls Append and
+// so keeps each partition's order; the resolver, which alone asks for topics; the
+// filler, which alone reads ids from logs; the watcher, which ends waits that take too
+// long; and the acker, which answers. Sizes are in bytes,
 // timestamps in Unix milliseconds, and every queue is bounded by BufferBytes or
 // by a limit that stands beside it.
 package ingest
@@ -24,6 +28,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headwater/headwater/bridge/dedup"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
 )
@@ -46,23 +51,27 @@ type Publisher interface {
 	Publish(subject, payload []byte) error
 }
 
-// Message is what a device sent. Its bytes are only valid during Take.
+// Message is what a device sent. Its bytes are only valid during Take. One with
+// neither Reply nor Answerer asks for no answer, and is kept as best can be done.
 type Message struct {
-	Rule    int // the rule whose subscription brought the message; AnyRule for the first that matches
+	Rule    int // the rule whose subscription brought the message; AnyRule
 	Subject []byte
-	Reply   []byte // where to answer; empty asks for no answer
+	Reply   []byte // the subject where to answer
 	Headers []byte // the NATS header block as it came; empty for none
 	Payload []byte
 
-	// Answerer is told what became of the message, in place of a Reply, and Token is
-	// what it knows the message by. Nil asks for no answer.
-	Answerer Answerer
-	Token    uint64
+	Answerer Answerer // answers in Reply's place; nil for none
+	Token    uint64   // tells the Answerer which message it is
 }
+
+// AnyRule stands for the first rule that takes the message's subject, in a Message
+// that no rule's subscription brought.
+const AnyRule = -1
 
 // Config bounds the gathering. A field that is 0 has its default.
 type Config struct {
 	BufferBytes   int64         // gathered and in flight, with what is kept to answer; 16 MiB
+	AckTimeout    time.Duration // for a message that asks for an answer; 30 s
 	BatchBytes    int           // a batch goes before it passes this size; 64 KiB
 	BatchRecords  int           // a batch goes when it has this many records; 500
 	Linger        time.Duration // a batch goes when it has a record this old, of a rule that says nothing else; 20 ms
@@ -71,6 +80,18 @@ type Config struct {
 	MaxPartitions int           // partitions that are remembered, of all topics; 8,192
 	TopicTimeout  time.Duration // for the broker to find or create a topic; 10 s
 	StopTimeout   time.Duration // for what was taken to become durable once Run ends; 10 s
+
+	DedupWindow time.Duration // for how long a message id is remembered; 0 for not at all
+	DedupBytes  int64         // for the ids of all partitions; 1 MiB
+
+	// Store checks what messages ask before they are stored. Nil: nothing can be, and
+	// there is no DedupWindow. Its Offsets must not wait for the disk: it is asked
+	// while messages are taken.
+	Store Store
+
+	// NextOffset tells an error of Store's AppendAt that says that the partition ends
+	// elsewhere, and where. Nil: none does.
+	NextOffset func(error) (offset int64, ok bool)
 
 	// Permanent tells an error of the Appender that the same message would meet
 	// again, however often it is sent, from one that may pass. Nil: none is.
@@ -87,6 +108,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	def(&c.BufferBytes, 16<<20)
+	def(&c.AckTimeout, 30*time.Second)
 	def(&c.BatchBytes, 64<<10)
 	def(&c.BatchRecords, 500)
 	def(&c.Linger, subject.DefaultLinger)
@@ -95,6 +117,13 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxPartitions, 8192)
 	def(&c.TopicTimeout, 10*time.Second)
 	def(&c.StopTimeout, 10*time.Second)
+	def(&c.DedupBytes, 1<<20)
+	if c.Store == nil {
+		c.DedupWindow = 0
+	}
+	if c.NextOffset == nil {
+		c.NextOffset = func(error) (int64, bool) { return 0, false }
+	}
 	if c.Permanent == nil {
 		c.Permanent = func(error) bool { return false }
 	}
@@ -115,7 +144,7 @@ func def[T int | int64 | time.Duration](field *T, value T) {
 
 // ErrUnconfirmed is wrapped by Run's error when it ended before all that was
 // taken was confirmed.
-var ErrUnconfirmed = errors.New("not confirmed before the end")
+var ErrUnconfirmed = errors.New("not confirmed")
 
 // Ingest gathers messages. New makes one.
 type Ingest struct {
@@ -131,6 +160,9 @@ type Ingest struct {
 
 	wakeSender   chan struct{} // holds a token when ready, the first open batch or stopping changed
 	wakeResolver chan struct{} // holds a token when unresolved has grown
+	wakeFiller   chan struct{} // holds a token when unfilled has grown
+	tailBounds   dedup.Bounds
+	wakeWatcher  chan struct{} // holds a token when watched was set
 
 	mu         sync.Mutex // guards all below; never held across a call of Appender or Publisher
 	stopping   bool
@@ -138,13 +170,20 @@ type Ingest struct {
 	topics     map[string]*topicState
 	gathers    int // of all topics
 	unresolved []*topicState
+	unfilled   []*gather // whose ids are to be read
+	ids        ids
 	crowded    bool                // topics were refused for their number, and that was logged
 	hurry      []*gather           // have messages that wait for an answer, since the last Idle
 	open       openHeap            // open batches, the one that has to go first in front
-	ready      []*batch            // sealed, not yet handed to the Appender
+	ready      list[*gather]       // have batches that are sealed and not yet handed to the Appender
+	blocked    list[*gather]       // do, too, and have to wait for batches to complete
 	live       map[*batch]struct{} // sealed, not yet completed
+	core       list[droppable]     // has best-effort messages that may be let go, the oldest in front
 	buffered   int64               // bytes
 	lingering  int64               // of them, those in open batches
+	sentBytes  int64               // of them, those that the Appender has
+	largest    *holder             // of buffered; see mostBy
+	watched    bool                // there is somebody to watch for
 }
 
 // New makes an Ingest that routes by table. Metrics count rules by rules' names,
@@ -157,12 +196,16 @@ func New(cfg Config, table *subject.Table, ruleNames []string, appender Appender
 		log:          log,
 		wakeSender:   make(chan struct{}, 1),
 		wakeResolver: make(chan struct{}, 1),
+		wakeFiller:   make(chan struct{}, 1),
+		wakeWatcher:  make(chan struct{}, 1),
 		topics:       map[string]*topicState{},
 		live:         map[*batch]struct{}{},
 	}
 	in.rules = settingsOf(table, len(ruleNames), in.cfg)
 	in.compress = newCompressor(in.rules, reg)
-	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes)
+	in.tailBounds = tailBounds(in.cfg)
+	in.ids = ids{window: dedup.New(int(in.cfg.DedupBytes/dedup.EntryBytes), in.cfg.DedupWindow), claims: map[dedup.ID]claim{}}
+	in.metrics = newMetrics(reg, ruleNames, in.bufferedBytes, in.remembered)
 	in.acker = newAcker(in, answers)
 	in.batches.New = func() any { return in.newBatch() }
 	return in
@@ -174,51 +217,55 @@ func (in *Ingest) bufferedBytes() float64 {
 	return float64(in.buffered)
 }
 
+// remembered is how many message ids are remembered, and how many were forgotten
+// before their time.
+func (in *Ingest) remembered() (now int, evicted int64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.ids.window.Len(), in.ids.window.Evicted()
+}
+
 // Take takes a message, or lets it go: a best-effort one is counted as dropped,
 // one that asked for an answer is refused with the reason. A message that reached
 // the reader by another rule than the first that matches is somebody else's copy
-// and is passed over. Take and Idle may be called from any goroutine, as long as
-// those who call Take call Idle behind it.
+// and is passed over.
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	now := time.Now()
 	size, why, err := in.prepare(m, now)
-	if !in.isFor(m) {
+	if !in.ours(m) {
 		return
 	}
-	in.metrics.took(m)
+	in.metrics.took(in.scratch.route.Rule, m)
 	if why == taken {
 		why, err = in.admit(m, now, size)
 	}
 	if why != taken {
-		in.turnAway(m, why, err)
+		in.turnAway(in.scratch.route.Rule, m, why, err)
 	}
 }
 
-// isFor reports whether m is to be taken, given the route in scratch: it came by the
-// rule that the route has, or by none in particular. It is told of a rule then.
-func (in *Ingest) isFor(m *Message) bool {
+// ours reports whether m, whose route is in scratch, is to be taken. One that no
+// rule's subscription brought has nobody else to tell that no rule takes it.
+func (in *Ingest) ours(m *Message) bool {
+	rule := in.scratch.route.Rule
 	if m.Rule != AnyRule {
-		return m.Rule == in.scratch.route.Rule
+		return rule == m.Rule
 	}
-	if in.scratch.route.Rule < 0 {
-		if m.wantsAnswer() {
-			in.acker.refuse(m, noRule, nil)
+	if rule < 0 {
+		in.metrics.unmatched.Inc()
+		if m.asks() {
+			in.acker.refuse(m, noRule, subject.ErrNoRule)
 		}
-		return false
 	}
-	m.Rule = in.scratch.route.Rule
-	return true
+	return rule >= 0
 }
 
 // admit puts a prepared message where it belongs, if there is room.
 func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	if in.stopping {
 		return stopped, nil
-	}
-	if in.buffered+charge(m, size)+batchOverhead > in.cfg.BufferBytes {
-		return bufferFull, nil
 	}
 	t, why := in.topic(in.scratch.route.Topic, now)
 	switch {
@@ -227,42 +274,62 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 	case t.state == refused:
 		return topicRefused, t.err
 	case t.state == unknown:
-		in.await(t, m, now, size)
-		return taken, nil
+		return in.keepWaiting(&t.waiting, m, now, size), nil
 	}
-	return in.place(t, m, now, size), nil
+	return in.place(t, m, now, size)
 }
 
 // place adds a prepared message to its partition's batch.
-func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) reason {
+func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) (reason, error) {
 	index, ok := in.scratch.route.Partition(t.partitions)
 	if !ok {
-		return noPartition
+		return noPartition, nil
 	}
 	g := in.gather(t, index)
 	if g == nil {
-		return noRoom
+		return noRoom, nil
 	}
-	if g.batch != nil && g.batch.builder.Len()+size > in.cfg.BatchBytes {
+	wants := &in.scratch.wants
+	if wants.any() {
+		if place, why, err := in.screen(g, m, received, size); !place {
+			return why, err
+		}
+	}
+	if !in.makeRoom(&g.holder, charge(m, size)+batchOverhead+wants.cost()) {
+		return bufferFull, nil
+	}
+	if g.batch != nil && (g.batch.builder.Len()+size > in.cfg.BatchBytes || wants.offset != anyOffset) {
 		in.seal(g)
 	}
 	rule := &in.rules[in.scratch.route.Rule]
 	if g.batch == nil {
 		in.openBatch(g, rule.codec)
 	}
-	cost := g.batch.add(m, received, in.scratch.route.Key, in.scratch.headers, size)
-	in.buffered += cost
-	in.lingering += cost
+	in.chargeMore(g.batch, g.batch.add(m, received, &in.scratch, size))
 	in.lingerAtMost(g, received, rule.linger)
-	if m.wantsAnswer() && !g.hurrying {
-		g.hurrying = true
-		in.hurry = append(in.hurry, g)
+	in.claim(g.batch, !m.asks())
+	if !m.asks() {
+		in.mayDrop(g.batch, &g.batch.drops, &g.holder)
+	} else {
+		in.hurryUp(g)
+		in.watchOver()
 	}
-	if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
+	if wants.offset != anyOffset { // alone, since it may be refused
+		g.batch.at, g.batch.byID = wants.offset, len(wants.lastID) > 0
+		in.seal(g)
+	} else if g.batch.builder.Count() >= in.cfg.BatchRecords || g.batch.builder.Len() >= in.cfg.BatchBytes {
 		in.seal(g)
 	}
 	in.sealExcess()
-	return taken
+	return taken, nil
+}
+
+// hurryUp has g's batch go at the next Idle, if nothing is in flight.
+func (in *Ingest) hurryUp(g *gather) {
+	if !g.hurrying {
+		g.hurrying = true
+		in.hurry = append(in.hurry, g)
+	}
 }
 
 // Idle tells that all input that has arrived was taken. What waits for an answer
@@ -284,15 +351,15 @@ func (in *Ingest) sendHurried() {
 }
 
 // turnAway lets a message go, and never silently.
-func (in *Ingest) turnAway(m *Message, why reason, err error) {
+func (in *Ingest) turnAway(rule int, m *Message, why reason, err error) {
 	if why == topicRefused && in.cfg.Crowded(err) {
 		why = topicLimit
 	}
-	if !m.wantsAnswer() {
-		in.metrics.dropped[m.Rule][why].Inc()
+	if !m.asks() {
+		in.metrics.dropped[rule][why].Inc()
 		return
 	}
-	in.metrics.refused[m.Rule][why].Inc()
+	in.metrics.refused[rule][why].Inc()
 	if why == topicRefused && in.cfg.Permanent(err) {
 		why = neverStored
 	}
@@ -311,6 +378,8 @@ func (in *Ingest) Run(ctx context.Context) error {
 	defer stop()
 	all.Go(func() { in.send(work) })
 	all.Go(func() { in.resolve(work) })
+	all.Go(func() { in.fillAll(work) })
+	all.Go(func() { in.watch(work) })
 	all.Go(func() { in.acker.run(work) })
 
 	<-ctx.Done()
@@ -321,7 +390,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	case <-in.acker.drained:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("%d messages: %w", in.abandon(), ErrUnconfirmed)
+		return fmt.Errorf("%d messages: %w before the end", in.abandon(), ErrUnconfirmed)
 	}
 }
 
@@ -341,11 +410,18 @@ func (in *Ingest) abandon() int {
 	defer in.mu.Unlock()
 	messages := 0
 	for _, t := range in.topics {
-		messages += len(t.waiting)
+		messages += t.waiting.messages.len
 		in.refuseWaiting(t, unconfirmed, nil)
+		for _, g := range t.gathers {
+			if g.guard != nil {
+				messages += g.guard.waiting.messages.len
+				in.refuseUnfilled(g.guard, unconfirmed, nil)
+			}
+		}
 	}
-	in.ready = nil
 	for b := range in.live {
+		b.queued.leave() // nobody sends it any more
+		b.drops.leave()
 		if in.acker.abandon(b) {
 			messages += b.count
 		}

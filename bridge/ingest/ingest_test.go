@@ -12,7 +12,7 @@ import (
 
 // Nobody is told "stored" before the Appender said so.
 func TestAnswerComesAfterDone(t *testing.T) {
-	inBubble(t, Config{}, func(r *rig) {
+	inBubble(t, Config{AckTimeout: time.Hour}, func(r *rig) {
 		r.warm()
 		r.log.hold()
 		r.take("telemetry.d1.temp", "reply.1", "20")

@@ -24,6 +24,9 @@ type scratch struct {
 	route   subject.Route
 	headers []record.Header
 	time    []byte
+	wants   wants
+
+	replaying *gather // whose waiting messages are placed; nil for none
 }
 
 // prepare works out m's route, headers and size. scratch holds the first two
@@ -33,7 +36,7 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	if err := in.table.Route(m.Subject, &s.route); err != nil {
 		return 0, unroutable, err
 	}
-	if s.route.Rule != m.Rule && m.Rule != AnyRule {
+	if m.Rule != AnyRule && s.route.Rule != m.Rule {
 		return 0, unroutable, nil
 	}
 	if !in.rules[s.route.Rule].allows(m) {
@@ -48,6 +51,9 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	}
 	s.headers, why, err = appendHeaders(s.headers, m.Headers, &s.route)
 	if why != taken {
+		return 0, why, err
+	}
+	if why, err := s.wants.read(s.headers); why != taken {
 		return 0, why, err
 	}
 	size = recordBound(s.route.Key, m.Payload, s.headers)
@@ -143,11 +149,14 @@ func (m *Message) clone() Message {
 		all = append(all, part...)
 		return all[at:len(all):len(all)]
 	}
-	return Message{Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload), Answerer: m.Answerer, Token: m.Token}
+	return Message{
+		Rule: m.Rule, Subject: keep(m.Subject), Reply: keep(m.Reply), Headers: keep(m.Headers), Payload: keep(m.Payload),
+		Answerer: m.Answerer, Token: m.Token,
+	}
 }
 
-// wantsAnswer reports whether somebody is to be told what became of m.
-func (m *Message) wantsAnswer() bool { return len(m.Reply) > 0 || m.Answerer != nil }
+// asks reports whether somebody wants to know what becomes of m.
+func (m *Message) asks() bool { return len(m.Reply) > 0 || m.Answerer != nil }
 
 func (m *Message) len() int {
 	return len(m.Subject) + len(m.Reply) + len(m.Headers) + len(m.Payload)

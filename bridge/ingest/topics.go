@@ -28,14 +28,7 @@ type topicState struct {
 	stale      bool      // a batch failed: ask again before the next message
 	failing    bool      // the last answer was an error, and that was logged
 	gathers    map[int32]*gather
-	waiting    []waiting // while unknown, in order of arrival
-}
-
-// waiting is a message whose topic is not known yet.
-type waiting struct {
-	message  Message
-	received time.Time
-	cost     int64 // charged to BufferBytes
+	waiting    waitingRoom // while unknown
 }
 
 // askInterval bounds how often a topic is asked for. One that is known is asked for
@@ -88,7 +81,7 @@ func (in *Ingest) forgetTopic(keep *topicState) bool {
 }
 
 func (t *topicState) idle() bool {
-	if t.asking || len(t.waiting) > 0 {
+	if t.asking || t.waiting.messages.len > 0 {
 		return false
 	}
 	for _, g := range t.gathers {
@@ -115,16 +108,14 @@ func (in *Ingest) gather(t *topicState, partition int32) *gather {
 		partition: partition,
 		stream:    strings.ReplaceAll(t.name, ".", "~") + "-" + strconv.Itoa(int(partition)),
 	}
+	if in.cfg.DedupWindow > 0 {
+		if _, end, _, err := in.cfg.Store.Offsets(t.name, partition); err == nil {
+			g.tailEnd = end
+		}
+	}
 	t.gathers[partition] = g
 	in.gathers++
 	return g
-}
-
-// await keeps a message until its topic is known.
-func (in *Ingest) await(t *topicState, m *Message, received time.Time, size int) {
-	cost := charge(m, size) + batchOverhead
-	in.buffered += cost
-	t.waiting = append(t.waiting, waiting{m.clone(), received, cost})
 }
 
 // resolve asks the Appender for topics, one at a time.
@@ -208,28 +199,4 @@ func (in *Ingest) tell(t *topicState, err error) {
 		in.crowded = true
 		in.log.Warn("devices may cause no more topics; messages for further ones are turned away", "topic", t.name, "err", err)
 	}
-}
-
-func (in *Ingest) placeWaiting(t *topicState) {
-	for i := range t.waiting {
-		w := &t.waiting[i]
-		in.buffered -= w.cost
-		size, why, err := in.prepare(&w.message, w.received)
-		if why == taken {
-			why = in.place(t, &w.message, w.received, size)
-		}
-		if why != taken {
-			in.turnAway(&w.message, why, err)
-		}
-	}
-	t.waiting = nil
-}
-
-func (in *Ingest) refuseWaiting(t *topicState, why reason, err error) {
-	for _, w := range t.waiting {
-		in.buffered -= w.cost
-		in.turnAway(&w.message, why, err)
-	}
-	t.waiting = nil
-	in.acker.poke()
 }

@@ -136,7 +136,19 @@ func (l *Leaf) Deliver(inbox, ackReply, subject, headers, payload []byte) error 
 	if len(inbox) == 0 || len(ackReply) == 0 {
 		return fmt.Errorf("%w: a delivery needs an inbox and a reply", ErrUnsendable)
 	}
-	m := &outbound{to: inbox, reply: ackReply, subject: subject, headers: headers, payload: payload}
+	return l.send(&outbound{to: inbox, reply: ackReply, subject: subject, headers: headers, payload: payload})
+}
+
+// Status sends a header block without a payload to inbox, which is also its subject
+// then. It comes behind what was delivered before, and is like Deliver in the rest.
+func (l *Leaf) Status(inbox, headers []byte) error {
+	if len(inbox) == 0 || len(headers) == 0 {
+		return fmt.Errorf("%w: a status needs an inbox and headers", ErrUnsendable)
+	}
+	return l.send(&outbound{to: inbox, subject: inbox, headers: headers})
+}
+
+func (l *Leaf) send(m *outbound) error {
 	if err := m.check(l.cfg.MaxPayload); err != nil {
 		return err
 	}

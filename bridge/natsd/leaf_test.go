@@ -89,6 +89,16 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("headers %v, payload %q", m.Header, m.Data)
 	}
 
+	if err := l.Status([]byte(inbox), []byte("NATS/1.0 404 No Messages\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("Status") != "404" || m.Header.Get("Description") != "No Messages" || m.Reply != "" || m.Subject != inbox {
+		t.Errorf("status %+v, %v", m, err)
+	}
+	if !s.Interest(inbox) || s.Interest(inbox+"x") {
+		t.Error("the server does not tell who listens")
+	}
+
 	refused := make(chan error, 1)
 	nc = connect(t, s, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	if err := errors.Join(nc.PublishRequest(inbox, ackReply, nil), nc.Flush()); err != nil {

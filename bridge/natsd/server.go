@@ -11,6 +11,7 @@ package natsd
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headwater/headwater/bridge/access"
 )
 
 // ServerConfig bounds the embedded server. A field that is 0 has its default.
@@ -28,6 +32,16 @@ type ServerConfig struct {
 	MaxPayload      int32  // of a message with its headers; 1 MiB
 	MaxConnections  int    // of devices; 1,024
 	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
+
+	Users *access.List // who may connect; nil: everybody
+	TLS   *tls.Config  // for all listeners; nil: without
+
+	WebSocket      string // host:port; empty: off
+	WebSocketPlain bool   // without TLS, whatever TLS says
+	LeafNodes      string // host:port, for other NATS servers; empty: the bridge's own alone
+	MaxLeafNodes   int    // of other servers; 16
+
+	Registerer prometheus.Registerer // may be nil
 }
 
 // Server is the embedded nats-server.
@@ -39,24 +53,37 @@ type Server struct {
 	nats *server.Server
 	opts *server.Options // nats's own, which it writes the leaf nodes' port to
 	says *logger
+	auth *authenticator
+
+	webSocket, leafNodes port     // held until Start
+	leafTLS              *leafTLS // nil: the bridge's Leaf comes without
 
 	leafUser, leafPassword string // of the bridge's own Leaf; nobody else has them
 }
 
-// Listen takes hold of the port, so that one that is in use is known before
-// anything else is begun. It answers nobody until Accept.
+// Listen takes hold of the ports, so that one that is in use is known before
+// anything else is begun: its error holds a PortError for each. Nobody is answered
+// until Accept.
 func Listen(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	def(&cfg.MaxPayload, 1<<20)
 	def(&cfg.MaxConnections, 1024)
 	def(&cfg.MaxPendingBytes, 32<<20)
-	held, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
+	def(&cfg.MaxLeafNodes, 16)
+	if cfg.Users == nil {
+		cfg.Users = access.Nobody()
+	}
+	s := &Server{cfg: cfg, log: log, leafUser: rand.Text(), leafPassword: rand.Text()}
+	if cfg.LeafNodes != "" && cfg.TLS != nil {
+		var err error
+		if s.leafTLS, err = newLeafTLS(cfg.TLS); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.hold(); err != nil {
 		return nil, err
 	}
-	return &Server{
-		cfg: cfg, log: log, held: held, addr: held.Addr().(*net.TCPAddr),
-		leafUser: rand.Text(), leafPassword: rand.Text(),
-	}, nil
+	s.auth = newAuthenticator(s)
+	return s, nil
 }
 
 func def[T int | int32 | int64](field *T, value T) {
@@ -68,11 +95,18 @@ func def[T int | int32 | int64](field *T, value T) {
 // Addr is where devices connect.
 func (s *Server) Addr() net.Addr { return s.addr }
 
+// WebSocketAddr and LeafNodesAddr are where WebSocket clients and other NATS servers
+// connect; nil where they cannot.
+func (s *Server) WebSocketAddr() net.Addr { return s.webSocket.address() }
+func (s *Server) LeafNodesAddr() net.Addr { return s.leafNodes.address() }
+
 const startTimeout = 10 * time.Second
 
 // Start starts the server without opening it to devices: who came before the
 // subscriptions stand would publish to nobody.
 func (s *Server) Start() error {
+	s.webSocket.release()
+	s.leafNodes.release()
 	s.opts = s.options()
 	nats, err := server.NewServer(s.opts)
 	if err != nil {
@@ -98,22 +132,54 @@ func (s *Server) options() *server.Options {
 		NoSigs:          true,
 		NoSystemAccount: true,
 		LeafNode:        s.leafOptions(),
+		Websocket:       s.webSocketOptions(),
+		TLSConfig:       s.cfg.TLS,
+		TLSTimeout:      handshakeTimeout.Seconds(),
+
+		CustomClientAuthentication: s.auth,
+		AlwaysEnableNonce:          true, // for NKeys to sign
 	}
 	s.cfg.limit(opts)
+	if s.cfg.Users.Empty() { // so that clients are not told that they have to log in
+		opts.NoAuthUser = "anyone"
+		opts.Users = []*server.User{{Username: opts.NoAuthUser, Password: rand.Text()}}
+	}
 	return opts
 }
 
-// leafOptions open a port for the bridge's own Leaf: nothing in this process can speak
-// the leaf protocol to the server otherwise. It is on the loopback address, and
-// nobody else has its password.
+func (s *Server) webSocketOptions() server.WebsocketOpts {
+	if !s.webSocket.on() {
+		return server.WebsocketOpts{}
+	}
+	opts := server.WebsocketOpts{
+		Host:             s.webSocket.host(),
+		Port:             s.webSocket.number(),
+		HandshakeTimeout: handshakeTimeout,
+		NoTLS:            s.cfg.TLS == nil || s.cfg.WebSocketPlain,
+	}
+	if !opts.NoTLS {
+		opts.TLSConfig = s.cfg.TLS
+	}
+	return opts
+}
+
+// leafOptions open a port for leaf nodes in any case: nothing in this process can speak
+// their protocol to the server otherwise, as the bridge's Leaf has to. When nobody else
+// is to come it is on the loopback address, and nobody else has a password for it.
 func (s *Server) leafOptions() server.LeafNodeOpts {
-	return server.LeafNodeOpts{
+	opts := server.LeafNodeOpts{
 		Host:        "127.0.0.1",
 		Port:        server.RANDOM_PORT,
-		Users:       []*server.User{{Username: s.leafUser, Password: s.leafPassword}},
 		NoAdvertise: true,
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
 	}
+	if s.leafNodes.on() {
+		opts.Host, opts.Port = s.leafNodes.host(), s.leafNodes.number()
+	}
+	if s.leafTLS != nil {
+		opts.TLSConfig, opts.TLSTimeout = s.leafTLS.server, handshakeTimeout.Seconds()
+	}
+	return opts
 }
 
 // Dial connects to the server in this process, from Start on.
@@ -129,7 +195,12 @@ func (s *Server) dialLeaf() (net.Conn, error) {
 	if !s.nats.Running() {
 		return nil, errNoServer
 	}
-	return net.DialTimeout("tcp", net.JoinHostPort(s.opts.LeafNode.Host, strconv.Itoa(s.opts.LeafNode.Port)), handshakeTimeout)
+	// An address that stands for all of the machine's is dialled as the machine itself.
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(s.opts.LeafNode.Host, strconv.Itoa(s.opts.LeafNode.Port)), handshakeTimeout)
+	if err != nil || s.leafTLS == nil {
+		return conn, err
+	}
+	return s.leafTLS.dial(conn)
 }
 
 // Delivered is how many messages the server had for a client, while it remembers it.
@@ -148,6 +219,11 @@ func (s *Server) Delivered(client uint64) (Delivered, bool) {
 	return d, true
 }
 
+// Interest tells whether anybody listens on a subject, from Start on.
+func (s *Server) Interest(subject string) bool {
+	return s.nats.GlobalAccount().SubscriptionInterest(subject)
+}
+
 // Accept opens the server to devices. Between letting go of the port and taking
 // it again another process can be quicker; that is an error, like any other port
 // in use.
@@ -157,6 +233,7 @@ func (s *Server) Accept() error {
 	if s.nats.Addr() == nil {
 		return errors.Join(fmt.Errorf("embedded nats-server: cannot listen on %s", s.addr), s.says.failure())
 	}
+	close(s.auth.open)
 	return nil
 }
 
@@ -178,7 +255,7 @@ func (s *Server) LameDuck() {
 // and waits for the server's end. The port is free then, also when the server
 // never started.
 func (s *Server) Shutdown() {
-	s.held.Close()
+	s.releaseAll()
 	if s.nats != nil {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()

@@ -178,10 +178,11 @@ func (l *fakeLog) without(offsets ...int64) *fakeLog {
 // served is a Service that runs.
 type served struct {
 	*Service
-	reader *fakeReader
-	wire   *fakeWire
-	reg    *prometheus.Registry
-	stop   func()
+	positions *fakePositions
+	reader    *fakeReader
+	wire      *fakeWire
+	reg       *prometheus.Registry
+	stop      func()
 }
 
 func serve(t *testing.T, cfg Config, logs ...*fakeLog) *served {
@@ -192,10 +193,10 @@ func serve(t *testing.T, cfg Config, logs ...*fakeLog) *served {
 }
 
 func newServed(cfg Config, logs ...*fakeLog) *served {
-	s := &served{reader: &fakeReader{logs: logs, perRead: 7}, wire: &fakeWire{sent: make(chan said, 5000), failed: make(chan struct{}, 100)}, reg: prometheus.NewRegistry()}
+	s := &served{positions: newFakePositions(), reader: &fakeReader{logs: logs, perRead: 7}, wire: &fakeWire{sent: make(chan said, 5000), failed: make(chan struct{}, 100)}, reg: prometheus.NewRegistry()}
 	cfg.Unknown = func(err error) bool { return errors.Is(err, errFakeUnknown) }
 	cfg.OutOfRange = func(err error) bool { return errors.Is(err, errFakeOutOfRange) }
-	s.Service = New(cfg, s.reader, nil, s.wire, slog.New(slog.DiscardHandler), s.reg)
+	s.Service = New(cfg, s.reader, s.positions, s.wire, slog.New(slog.DiscardHandler), s.reg)
 	return s
 }
 

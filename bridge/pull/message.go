@@ -130,3 +130,16 @@ func (f *found) appendPlaced(dst []byte) []byte {
 	dst = appendHeader(dst, headerSequence, strconv.FormatUint(sequence(f.offset), 10))
 	return appendHeader(dst, headerTimestamp, timeOf(f.timestamp).Format(time.RFC3339Nano))
 }
+
+// Headers is the NATS header block of a record, nil when it has none.
+func Headers(r *record.Record) []byte { return appendHeaders(nil, r, true) }
+
+// FromDevice reports whether the bridge made the record of a device's message.
+func FromDevice(r *record.Record) bool {
+	for i := range r.Headers {
+		if r.Headers[i].Key == headerSubject {
+			return true
+		}
+	}
+	return false
+}

@@ -66,7 +66,9 @@ type Wire interface {
 	// PublishMsg sends a message. headers is a whole NATS header block or nil.
 	PublishMsg(subject, reply, headers, payload []byte) error
 	// Deliver sends a consumer's message to inbox, under the subject that it was
-	// stored with, to be acknowledged at ackReply.
+	// stored with, to be acknowledged at ackReply. Without ackReply it sends a status:
+	// headers alone, under the inbox's own subject. All come in the order in which
+	// they were sent.
 	Deliver(inbox, ackReply, subject, headers, payload []byte) error
 }
 

@@ -24,6 +24,18 @@ type Config struct {
 	SearchBytes      int64  // of records that one request may look at to find its messages; 64 MiB
 	SearchRecords    int64  // likewise, records; 250,000
 
+	Consumers        int           // that there may be; 1,024
+	ConsumerWorkers  int           // goroutines that serve consumers; 2
+	AckPending       int           // messages that one consumer may wait for acknowledgements of; 16,384
+	PendingAcks      int           // likewise all consumers together, up to 160 bytes each; 65,536
+	WaitingPulls     int           // pull requests that may wait, of all consumers; 4,096
+	MetadataBytes    int           // of a commit, as the broker takes it; 4,096
+	CommitInterval   time.Duration // in which a durable consumer is committed again; 5 s
+	RefreshPositions time.Duration // likewise when nothing changed, so that its offset does not expire; 6 h
+	StopTimeout      time.Duration // for the last commits; 5 s
+	// Interest tells whether anybody listens on an inbox. Nil: somebody always does.
+	Interest func(inbox string) bool
+
 	// DuplicateWindow is how long a message id is remembered, as clients are told. 0:
 	// ids are not looked at.
 	DuplicateWindow time.Duration
@@ -48,6 +60,15 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxPayload, 1<<20)
 	def(&c.SearchBytes, 64<<20)
 	def(&c.SearchRecords, 250_000)
+	def(&c.Consumers, 1024)
+	def(&c.ConsumerWorkers, 2)
+	def(&c.AckPending, 16_384)
+	def(&c.PendingAcks, 65_536)
+	def(&c.WaitingPulls, 4096)
+	def(&c.MetadataBytes, 4096)
+	def(&c.CommitInterval, 5*time.Second)
+	def(&c.RefreshPositions, 6*time.Hour)
+	def(&c.StopTimeout, 5*time.Second)
 	if c.Domain == "" {
 		c.Domain = DefaultDomain
 	}
@@ -66,7 +87,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func def[T int | int64](field *T, value T) {
+func def[T int | int64 | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}
@@ -82,7 +103,8 @@ type Service struct {
 	log       *slog.Logger
 	metrics   *metrics
 	domain    []byte           // "hw."
-	consumers func(stream) int // counts a stream's; nil: there are none
+	consumers func(stream) int // counts a stream's
+	pulling   *consumers
 
 	queue   chan *call
 	slow    chan *call // requests that may read much; one is answered at a time
@@ -96,7 +118,7 @@ type Service struct {
 // New makes a Service. reg may be nil.
 func New(cfg Config, reader Reader, positions Positions, wire Wire, log *slog.Logger, reg prometheus.Registerer) *Service {
 	cfg = cfg.withDefaults()
-	return &Service{
+	s := &Service{
 		cfg:       cfg,
 		table:     routes(),
 		reader:    reader,
@@ -109,6 +131,9 @@ func New(cfg Config, reader Reader, positions Positions, wire Wire, log *slog.Lo
 		slow:      make(chan *call, cfg.QueuedRequests),
 		refused:   make(chan *call, cfg.QueuedRequests),
 	}
+	s.pulling = newConsumers(s, reg)
+	s.consumers = s.pulling.of
+	return s
 }
 
 // DefaultDomain is the API's, for those who come over a leafnode.
@@ -116,7 +141,7 @@ const DefaultDomain = "hw"
 
 // Subjects are those whose messages are a Service's to take.
 func Subjects(domain string) []string {
-	return []string{"$JS.API.>", "$JS." + domain + ".API.>"}
+	return []string{"$JS.API.>", "$JS." + domain + ".API.>", "$JS.ACK.>"}
 }
 
 var apiPrefix = []byte("$JS.")
@@ -210,6 +235,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	all.Go(func() { s.work(ctx, s.slow) })
 	all.Go(func() { s.refuse(ctx) })
+	all.Go(func() { s.pulling.run(ctx) })
 	<-ctx.Done()
 	s.mu.Lock()
 	s.stopping = true

@@ -37,7 +37,9 @@ const maxTokens = 4
 type tokens [maxTokens][]byte
 
 // routes is every subject that is spoken. What is asked most comes first.
-func routes() []route { return slices.Concat(streamRoutes, refusedRoutes) }
+func routes() []route {
+	return slices.Concat(consumerTraffic, streamRoutes, consumerRoutes, refusedRoutes)
+}
 
 // find returns the route of a subject behind "$JS.", nil when it is none of them.
 func find(table []route, subject []byte) (*route, tokens) {

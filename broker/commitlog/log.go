@@ -108,15 +108,38 @@ func (l *Log) Configure(s Settings) { l.settings.Store(s.bounded()) }
 // oldest segments of the directory's logs go, as their settings allow; if too few
 // may, the error wraps ErrFull.
 func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
+	return l.admit(b, leaderEpoch, anywhere)
+}
+
+// AppendAt is Append for a batch that belongs at baseOffset alone. When the log ends
+// elsewhere, the error wraps an *OffsetMismatch.
+func (l *Log) AppendAt(b record.Batch, leaderEpoch int32, baseOffset int64) error {
+	_, err := l.admit(b, leaderEpoch, baseOffset)
+	return err
+}
+
+// OffsetMismatch is the error of a batch that was to have one offset, and would
+// have got another.
+type OffsetMismatch struct{ Wanted, Next int64 }
+
+func (e *OffsetMismatch) Error() string {
+	return fmt.Sprintf("the next offset is %d, not %d", e.Next, e.Wanted)
+}
+
+// anywhere is where a batch belongs that takes the offset that comes.
+const anywhere = -1
+
+// admit appends b, which belongs at wanted or anywhere, once the budget has room.
+func (l *Log) admit(b record.Batch, leaderEpoch int32, wanted int64) (baseOffset int64, err error) {
 	if len(b) < record.HeaderLen || b.LastOffsetDelta() < 0 || len(b) > math.MaxInt32 {
 		return 0, fmt.Errorf("%s: %w: %d bytes", l.name, record.ErrInvalid, len(b))
 	}
 	if err := l.budget.admit(int64(len(b))); err != nil {
 		return 0, fmt.Errorf("%s: %w", l.name, err)
 	}
-	baseOffset, err = l.append(b, leaderEpoch)
+	baseOffset, err = l.append(b, leaderEpoch, wanted)
 	if errors.Is(err, ErrFull) && l.budget.relieve(int64(len(b))) {
-		baseOffset, err = l.append(b, leaderEpoch)
+		baseOffset, err = l.append(b, leaderEpoch, wanted)
 	}
 	if err != nil {
 		l.budget.used.Add(-int64(len(b)))
@@ -125,11 +148,14 @@ func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err e
 }
 
 // append writes b, for which the budget has room.
-func (l *Log) append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
+func (l *Log) append(b record.Batch, leaderEpoch int32, wanted int64) (baseOffset int64, err error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable(); err != nil {
 		return 0, err
+	}
+	if next := l.end.Load(); wanted != anywhere && wanted != next {
+		return 0, fmt.Errorf("%s: %w", l.name, &OffsetMismatch{Wanted: wanted, Next: next})
 	}
 	now, active := l.dir.clock.now(), l.view.Load().active()
 	if l.mustRoll(active, b, now) {

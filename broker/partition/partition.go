@@ -123,12 +123,9 @@ func (p *Partition) DeleteBefore(offset int64) (logStartOffset int64, err error)
 // an idempotent producer sent before is not appended again: the offsets are those
 // that it has. The bytes may not be durable yet: Await tells when.
 func (p *Partition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {
-	epoch := p.LeaderEpoch()
-	if epoch < 0 {
-		return 0, 0, fmt.Errorf("%s: %w", p.name, ErrNotLeader)
-	}
-	if err := p.keys.check(b); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", p.name, err)
+	epoch, err := p.admit(b)
+	if err != nil {
+		return 0, 0, err
 	}
 	if b.ProducerID() >= 0 {
 		baseOffset, nextOffset, err = p.producers.append(b, epoch)
@@ -139,10 +136,43 @@ func (p *Partition) Append(b record.Batch) (baseOffset, nextOffset int64, err er
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", p.name, err)
 	}
-	if durableEnd := p.log.DurableEnd(); durableEnd >= nextOffset { // no sync to wait for
+	p.appended(nextOffset)
+	return baseOffset, nextOffset, nil
+}
+
+// AppendAt is Append for a batch of no idempotent producer that belongs at
+// baseOffset alone. When the log ends elsewhere, nothing is appended and the error
+// wraps a *commitlog.OffsetMismatch.
+func (p *Partition) AppendAt(b record.Batch, baseOffset int64) (nextOffset int64, err error) {
+	epoch, err := p.admit(b)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.log.AppendAt(b, epoch, baseOffset); err != nil {
+		return 0, fmt.Errorf("%s: %w", p.name, err)
+	}
+	p.producers.appended(b)
+	p.appended(b.NextOffset())
+	return b.NextOffset(), nil
+}
+
+// admit returns the epoch in which b may be appended.
+func (p *Partition) admit(b record.Batch) (leaderEpoch int32, err error) {
+	leaderEpoch = p.LeaderEpoch()
+	if leaderEpoch < 0 {
+		return 0, fmt.Errorf("%s: %w", p.name, ErrNotLeader)
+	}
+	if err := p.keys.check(b); err != nil {
+		return 0, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return leaderEpoch, nil
+}
+
+// appended moves the high watermark when there is no sync to wait for.
+func (p *Partition) appended(nextOffset int64) {
+	if durableEnd := p.log.DurableEnd(); durableEnd >= nextOffset {
 		p.durable(durableEnd, nil)
 	}
-	return baseOffset, nextOffset, nil
 }
 
 // Await calls done once, with nil when everything below nextOffset is as durable

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/headwater/headwater/bridge/access"
+)
+
+func newPasswd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "passwd",
+		Short: "Print what stands for a password in the list of users",
+		Long: "Read a password from the terminal, twice and without showing it, or from standard\n" +
+			"input, whose first line it is. Print its bcrypt hash, for users: in the settings.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			password, err := readPassword(cmd)
+			if err != nil {
+				return err
+			}
+			hash, err := access.Hash(password)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), hash)
+			return err
+		},
+	}
+}
+
+func readPassword(cmd *cobra.Command) (string, error) {
+	terminal, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(terminal.Fd())) {
+		return firstLine(cmd.InOrStdin())
+	}
+	ask := func(prompt string) (string, error) {
+		fmt.Fprint(cmd.ErrOrStderr(), prompt)
+		text, err := term.ReadPassword(int(terminal.Fd()))
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return string(text), err
+	}
+	password, err := ask("Password: ")
+	if err != nil {
+		return "", err
+	}
+	again, err := ask("Again: ")
+	if err == nil && again != password {
+		err = errors.New("the two passwords differ")
+	}
+	return password, err
+}
+
+// firstLine reads a line that is not much longer than a password may be.
+func firstLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, 2*access.MaxPasswordLen)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
