@@ -201,6 +201,8 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	if out.MaxPendingBytes == config.PendingAuto {
 		out.MaxPendingBytes = max(memory.pending, bridge.PendingPayloads*cfg.NATS.MaxPayload)
 	}
+	out.MaxPendingTotal = max(memory.allPending, 2*out.MaxPendingBytes)
+
 	out.MaxBatchBytes = int(cfg.Topics.MaxMessageBytes)
 	out.AckTimeout = cfg.Bridge.AckTimeout
 	out.BufferBytes = cfg.Bridge.Buffer

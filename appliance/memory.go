@@ -88,6 +88,8 @@ type budgets struct {
 	sessions int64 // partitions of Kafka consumers that are remembered between fetches
 	pending  int64 // for one NATS client that does not read
 
+	allPending int64 // for all of those together
+
 	producers int // idempotent producers that are remembered, over all partitions
 }
 
@@ -113,7 +115,9 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		dedup:    min(limit/64, 8<<20),
 		indexes:  min(limit/32, 8<<20),
 		sessions: min(limit/64, 8<<20),
-		pending:  min(limit/32, 32<<20),
+		pending:  min(limit/64, 32<<20),
+
+		allPending: min(limit/8, 128<<20),
 
 		producers: int(min(limit/32, 64<<20) / producerBytes),
 	}

@@ -149,7 +149,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer stopGathering()
 	defer stopConn()
 	var gathering, reading errgroup.Group
-	ended := make(chan struct{}, 8) // a part has ended, whether asked to or not
+	ended := make(chan struct{}, 9) // a part has ended, whether asked to or not
 	start := func(g *errgroup.Group, run func() error) {
 		g.Go(func() error {
 			defer func() { ended <- struct{}{} }()
@@ -163,6 +163,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	if b.certs != nil {
 		start(&reading, func() error { return b.certs.Run(connCtx) })
 	}
+	start(&reading, func() error { return b.server.GuardMemory(connCtx) })
 	start(&reading, func() error { return api.conn.Run(connCtx) })
 	start(&reading, func() error { return api.leaf.Run(connCtx) })
 

@@ -22,6 +22,7 @@ type Config struct {
 	MaxPayload         int32             // of a NATS message with its headers
 	MaxConnections     int               // of devices
 	MaxPendingBytes    int64             // for a NATS client that reads too slowly; at least PendingPayloads of MaxPayload
+	MaxPendingTotal    int64             // for all NATS clients together, before the slowest are disconnected
 	BufferBytes        int64             // of messages between the devices and the log
 	AckTimeout         time.Duration     // until a message that asks for an answer and is not stored is given up
 	MaxBatchBytes      int               // the largest record batch that the broker takes
@@ -70,6 +71,7 @@ func DefaultConfig() Config {
 		MaxLeafNodes:       16,
 		MaxMQTTConnections: 1024,
 		MaxPendingBytes:    32 << 20,
+		MaxPendingTotal:    64 << 20,
 		BufferBytes:        16 << 20,
 		MaxBatchBytes:      1<<20 + 12,      // Kafka's max.message.bytes
 		DedupWindow:        2 * time.Minute, // JetStream's
@@ -101,6 +103,7 @@ func (c Config) Validate() error {
 	check(c.MaxPayload >= leastPayload && c.MaxPayload <= mostPayload, "max payload: %d bytes, want from 1 KiB to 64 MiB", c.MaxPayload)
 	check(c.MaxConnections >= 1, "max connections: %d, want 1 or more", c.MaxConnections)
 	check(c.MaxPendingBytes >= PendingPayloads*int64(c.MaxPayload), "max pending: %d bytes, want %d times the max payload or more", c.MaxPendingBytes, PendingPayloads)
+	check(c.MaxPendingTotal >= c.MaxPendingBytes, "max pending of all: %d bytes, want what one may have or more", c.MaxPendingTotal)
 	check(c.MaxBatchBytes >= leastPayload, "max batch: %d bytes, want 1 KiB or more", c.MaxBatchBytes)
 	check(c.BufferBytes >= 2*int64(c.MaxBatchBytes), "buffer: %d bytes, want twice the largest batch or more", c.BufferBytes)
 	check(c.DedupWindow >= 0, "dedup window: %v, want 0 or more", c.DedupWindow)
@@ -133,6 +136,7 @@ func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Regis
 		MaxPayload:      c.MaxPayload,
 		MaxConnections:  c.MaxConnections,
 		MaxPendingBytes: c.MaxPendingBytes,
+		MaxPendingTotal: c.MaxPendingTotal,
 	}
 }
 

@@ -32,6 +32,7 @@ type ServerConfig struct {
 	MaxPayload      int32  // of a message with its headers; 1 MiB
 	MaxConnections  int    // of devices; 1,024
 	MaxPendingBytes int64  // for a client that reads too slowly, before it is thrown out; 32 MiB
+	MaxPendingTotal int64  // for all clients together, before the slowest are disconnected; 64 MiB
 
 	Users *access.List // who may connect; nil: everybody
 	TLS   *tls.Config  // for all listeners; nil: without
@@ -59,6 +60,7 @@ type Server struct {
 	leafTLS              *leafTLS // nil: the bridge's Leaf comes without
 
 	leafUser, leafPassword string // of the bridge's own Leaf; nobody else has them
+	slow                   prometheus.Counter
 }
 
 // Listen takes hold of the ports, so that one that is in use is known before
@@ -68,11 +70,12 @@ func Listen(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	def(&cfg.MaxPayload, 1<<20)
 	def(&cfg.MaxConnections, 1024)
 	def(&cfg.MaxPendingBytes, 32<<20)
+	def(&cfg.MaxPendingTotal, 64<<20)
 	def(&cfg.MaxLeafNodes, 16)
 	if cfg.Users == nil {
 		cfg.Users = access.Nobody()
 	}
-	s := &Server{cfg: cfg, log: log, leafUser: rand.Text(), leafPassword: rand.Text()}
+	s := &Server{cfg: cfg, log: log, leafUser: rand.Text(), leafPassword: rand.Text(), slow: newSlow(cfg.Registerer)}
 	if cfg.LeafNodes != "" && cfg.TLS != nil {
 		var err error
 		if s.leafTLS, err = newLeafTLS(cfg.TLS); err != nil {
