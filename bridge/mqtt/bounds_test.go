@@ -272,6 +272,9 @@ func TestConnThatIsNotRead(t *testing.T) {
 		if _, err := c.Write([]byte("more")); err == nil {
 			t.Error("written to a closed connection")
 		}
+		if err := c.SetDeadline(time.Time{}); err == nil {
+			t.Error("the reader may go on")
+		}
 	})
 }
 
@@ -291,4 +294,19 @@ func TestConnSaysGoodbye(t *testing.T) {
 			t.Errorf("read %q, %v", got[:n], err)
 		}
 	})
+}
+
+// A session that is gone on with hears NATS's side, also if its filter was tidied away
+// while it was between two connections.
+func TestListenedForAgain(t *testing.T) {
+	s, l := start(t, Config{})
+	c := dial(t, s, connectOptions{id: "c", keep: true})
+	c.subscribe("commands/c", 1)
+	s.hearing.Lock()
+	s.filters = nil
+	s.hearing.Unlock()
+	dial(t, s, connectOptions{id: "c", keep: true}).nothingCame()
+	if !slices.Equal(l.patterns, []string{"commands.c", "commands.c"}) {
+		t.Errorf("listened for %v", l.patterns)
+	}
 }
