@@ -106,8 +106,8 @@ type Server struct {
 
 	accepting sync.WaitGroup // accept
 	serving   sync.WaitGroup // mochi's readers
-	running  sync.WaitGroup     // goroutines of ours
-	ended    sync.Once
+	running   sync.WaitGroup // goroutines of ours
+	ended     sync.Once
 
 	waitingBytes atomic.Int64 // of publishes without an answer
 	heard        chan *heard
@@ -166,22 +166,30 @@ func (s *Server) Start(in Ingest, subjects Subjects) error {
 	s.adopt()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.accepting.Go(s.accept)
+	s.accepting.Go(func() { s.accept(ctx) })
 	s.running.Go(func() { s.carry(ctx) })
 	s.running.Go(func() { s.tidyUp(ctx) })
 	return nil
 }
 
+const acceptPause = 100 * time.Millisecond
+
 // accept serves connections until the port is closed. mochi's own listener starts
 // goroutines that its Close may not know yet.
-func (s *Server) accept() {
+func (s *Server) accept(ctx context.Context) {
 	for {
 		c, err := s.port.Accept()
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				s.log.Error("MQTT devices cannot connect any more", "err", err)
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
+		default: // such as too many open files: others may close theirs
+			s.log.Warn("MQTT connection not accepted", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		s.serving.Go(func() {
 			if err := s.mochi.EstablishConnection(listenerID, c); err != nil {

@@ -237,8 +237,19 @@ func TestPatterns(t *testing.T) {
 		pattern, subject string
 		want             bool
 	}{
-		{"a.b", "a.b", true}, {"a.b", "a", false}, {"a", "a.b", false}, {"a.*", "a.b", true}, {"a.*", "a", false}, {"a.*", "a.b.c", false},
-		{"a.>", "a.b.c", true}, {"a.>", "a", false}, {">", "a", true}, {"*", "a", true}, {"a.*.c", "a.b.c", true}, {"a.*.c", "a.b.d", false}, {"ab", "a", false},
+		{"a.b", "a.b", true},
+		{"a.b", "a", false},
+		{"a", "a.b", false},
+		{"a.*", "a.b", true},
+		{"a.*", "a", false},
+		{"a.*", "a.b.c", false},
+		{"a.>", "a.b.c", true},
+		{"a.>", "a", false},
+		{">", "a", true},
+		{"*", "a", true},
+		{"a.*.c", "a.b.c", true},
+		{"a.*.c", "a.b.d", false},
+		{"ab", "a", false},
 	} {
 		if got := matches(tc.pattern, []byte(tc.subject)); got != tc.want {
 			t.Errorf("%s takes %s: %v", tc.pattern, tc.subject, got)
