@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	hostileCeiling    = 256 << 20 // memory.limit
+	hostileCeiling     = 256 << 20 // memory.limit
 	hostilePayload     = 500_000   // bytes, which nats.maxPayload still allows
 	hostileOverstep    = 1_000_000
 	hostileConnections = 5000

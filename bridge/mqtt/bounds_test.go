@@ -285,10 +285,28 @@ func TestConnSaysGoodbye(t *testing.T) {
 		go c.writeOut()
 		c.Write([]byte("goodbye"))
 		c.Close()
+		if err := c.SetDeadline(time.Time{}); err == nil {
+			t.Error("the reader may go on")
+		}
 		got := make([]byte, 100)
 		n, err := far.Read(got)
 		if string(got[:n]) != "goodbye" {
 			t.Errorf("read %q, %v", got[:n], err)
 		}
 	})
+}
+
+// A session that is gone on with hears NATS's side, also if its filter was tidied away
+// while it was between two connections.
+func TestListenedForAgain(t *testing.T) {
+	s, l := start(t, Config{})
+	c := dial(t, s, connectOptions{id: "c", keep: true})
+	c.subscribe("commands/c", 1)
+	s.hearing.Lock()
+	s.filters = nil
+	s.hearing.Unlock()
+	dial(t, s, connectOptions{id: "c", keep: true}).nothingCame()
+	if !slices.Equal(l.patterns, []string{"commands.c", "commands.c"}) {
+		t.Errorf("listened for %v", l.patterns)
+	}
 }

@@ -1,10 +1,14 @@
 package mqtt
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/headwater/headwater/bridge/ingest"
 )
 
 // What a user may not publish goes nowhere, whatever the version and QoS; a client of
@@ -111,4 +115,26 @@ func TestForbiddenWillIsNotHeard(t *testing.T) {
 func (s *Server) knows(id string) bool {
 	_, known := s.mochi.Clients.Get(id)
 	return known
+}
+
+// A client that is let go because its message was not stored has its will sent, also
+// while it sends on.
+func TestWillOfWhoIsLetGo(t *testing.T) {
+	for range 10 {
+		s, l := start(t, Config{})
+		l.refuse = fmt.Errorf("the disk is full: %w", &ingest.Refusal{Temporary: true})
+		c := dial(t, s, connectOptions{id: "c", version: 4, will: "wills/c", willPayload: "gone"})
+		var burst bytes.Buffer
+		for id := range uint16(200) {
+			pk := publishPacket("telemetry/c/x", "x", 1, id+1)
+			pk.ProtocolVersion = 4
+			if err := pk.PublishEncode(&burst); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.conn.Write(burst.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		l.await(t, "the will is stored", func() bool { return slices.Contains(l.best, "wills.c gone") })
+	}
 }

@@ -179,8 +179,12 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 // OnQosPublish notes the age of what goes out at QoS 1 and 2, for mochi knows it by the
 // second.
 func (h *hook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
-	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
-		h.server.sessionOf(cl).grow(pk.PacketID, cl.State.Inflight)
+	if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Dup {
+		return
+	}
+	h.server.sessionOf(cl).grow(pk.PacketID, cl.State.Inflight)
+	if b := inboundOf(cl); b != nil {
+		b.out.came(pk.PacketID)
 	}
 }
 

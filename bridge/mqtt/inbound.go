@@ -237,7 +237,7 @@ func (b *inbound) refuse(kind byte, id uint16, err error) {
 	switch {
 	case b.client.Properties.ProtocolVersion < 5:
 		b.server.refused(b.client, err)
-		b.client.Stop(errors.Join(packets.ErrImplementationSpecificError, err))
+		b.conn.Close()
 	case errors.Is(err, errStopping):
 		b.disconnect(packets.ErrServerShuttingDown)
 	default:
@@ -245,10 +245,12 @@ func (b *inbound) refuse(kind byte, id uint16, err error) {
 	}
 }
 
-// disconnect ends the connection, and tells a client of MQTT 5 why.
+// disconnect ends the connection, and tells a client of MQTT 5 why. mochi sends the will
+// only if its reader fails, which it does not where the client was stopped meanwhile:
+// so the connection is closed, and its reader ends the client.
 func (b *inbound) disconnect(why packets.Code) {
 	if b.client.Properties.ProtocolVersion < 5 {
-		b.client.Stop(why)
+		b.conn.Close()
 		return
 	}
 	_ = b.server.mochi.DisconnectClient(b.client, why) // its error is why
@@ -280,7 +282,7 @@ func (b *inbound) write(kind byte, id uint16, code packets.Code, reason string) 
 		pk.Properties.ReasonString = reason
 	}
 	if err := b.client.WritePacket(pk); err != nil {
-		b.client.Stop(err)
+		b.conn.Close()
 	}
 }
 

@@ -21,6 +21,7 @@ type outbound struct {
 	begun     bool             // mochi has handed over what is to be sent again
 	again     []packets.Packet // that
 	resending bool
+	fresh     map[uint16]bool // by packet id: came since, and is queued besides
 	gone      bool
 }
 
@@ -28,7 +29,8 @@ func (o *outbound) init(maximum uint16) {
 	if maximum == 0 {
 		maximum = 65535
 	}
-	o.maximum, o.sent, o.changed.L = int(maximum), map[uint16]bool{}, &o.mu
+	o.maximum, o.changed.L = int(maximum), &o.mu
+	o.sent, o.fresh = map[uint16]bool{}, map[uint16]bool{}
 }
 
 // keep holds back what mochi sends again before it reads: there nobody could take
@@ -63,6 +65,22 @@ func (o *outbound) await(pk packets.Packet) {
 	o.sent[pk.PacketID] = true
 }
 
+// came notes that a message came for this connection. mochi may send it again at once, for
+// it waits for an answer, while it is also in the connection's queue.
+func (o *outbound) came(id uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.begun || o.resending {
+		o.fresh[id] = true
+	}
+}
+
+func (o *outbound) isFresh(id uint16) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.fresh[id]
+}
+
 // answered notes that the client is done with a message.
 func (o *outbound) answered(pk packets.Packet) {
 	switch pk.FixedHeader.Type {
@@ -88,6 +106,9 @@ func (o *outbound) begin(age func(id uint16) uint64) []packets.Packet {
 	o.changed.Broadcast()
 	again := o.again
 	o.again = nil
+	if len(again) == 0 {
+		o.fresh = nil
+	}
 	slices.SortStableFunc(again, func(a, b packets.Packet) int {
 		return cmp.Or(cmp.Compare(age(a.PacketID), age(b.PacketID)), cmp.Compare(a.Created, b.Created), cmp.Compare(a.PacketID, b.PacketID))
 	})
@@ -97,17 +118,17 @@ func (o *outbound) begin(age func(id uint16) uint64) []packets.Packet {
 // resend sends what an earlier connection left, for as long as the client has it.
 func (o *outbound) resend(cl *mochi.Client, again []packets.Packet) {
 	for _, pk := range again {
-		if _, wanted := cl.State.Inflight.Get(pk.PacketID); !wanted {
-			continue // it has expired
+		if _, wanted := cl.State.Inflight.Get(pk.PacketID); !wanted || o.isFresh(pk.PacketID) {
+			continue // it has expired, or comes by the queue
 		}
 		if err := cl.WritePacket(pk); err != nil {
-			cl.Stop(err)
+			cl.Net.Conn.Close() // its reader ends the client
 			break
 		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.resending = false
+	o.resending, o.fresh = false, nil
 	o.changed.Broadcast()
 }
 

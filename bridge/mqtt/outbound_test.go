@@ -1,7 +1,9 @@
 package mqtt
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -152,4 +154,79 @@ func TestMessageExpiry(t *testing.T) {
 	if kept, _ := s.mochi.Topics.Retained.Get("commands/x"); kept.Expiry != 0 || s.mochi.Options.Capabilities.MaximumMessageExpiryInterval != 0 {
 		t.Errorf("what is retained expires at %d", kept.Expiry)
 	}
+}
+
+// Their order is that of their age, also where packet ids say otherwise: a new connection
+// counts them from the start, and leaves out those that are taken.
+func TestOrderOverConnections(t *testing.T) {
+	s, l := start(t, Config{})
+	c := dial(t, s, connectOptions{id: "c", keep: true})
+	c.subscribe("commands/#", 1)
+	publish := func(from, to int) {
+		for i := from; i < to; i++ {
+			s.Publish([]byte("commands.x"), nil, fmt.Append(nil, i))
+		}
+	}
+	publish(0, 5)
+	for i := range 5 {
+		c.acks(c.hears("commands/x", fmt.Sprint(i), 1))
+	}
+	publish(5, 10)
+	for i := range 5 {
+		c.hears("commands/x", fmt.Sprint(5+i), 1)
+	}
+	c.conn.Close()
+	c = dial(t, s, connectOptions{id: "c", keep: true})
+	for i := range 5 {
+		c.hears("commands/x", fmt.Sprint(5+i), 1)
+	}
+	publish(10, 15)
+	for i := range 5 {
+		if pk := c.hears("commands/x", fmt.Sprint(10+i), 1); pk.PacketID > 5 {
+			t.Errorf("message %d has the packet id %d: this shows nothing", 10+i, pk.PacketID)
+		}
+	}
+	c.conn.Close()
+	l.await(t, "it has gone", func() bool { cl, _ := s.mochi.Clients.Get("c"); return cl.Closed() })
+	publish(15, 20)
+	l.await(t, "all wait", func() bool { cl, _ := s.mochi.Clients.Get("c"); return cl.State.Inflight.Len() == 15 })
+	c = dial(t, s, connectOptions{id: "c", keep: true})
+	for i := range 15 {
+		c.acks(c.hears("commands/x", fmt.Sprint(5+i), 1))
+	}
+}
+
+// What comes while mochi sends again is not sent twice.
+func TestFreshIsSentOnce(t *testing.T) {
+	s, _ := start(t, Config{})
+	var o outbound
+	o.init(0)
+	near, far := net.Pipe()
+	defer far.Close()
+	c := &conn{Conn: near, leave: func() {}}
+	c.changed.L = &c.mu
+	cl := s.mochi.NewClient(c, listenerID, "c", false)
+	for id := range uint16(2) {
+		pk := publishPacket("commands/x", "x", 1, id+1)
+		pk.FixedHeader.Dup = true
+		cl.State.Inflight.Set(pk)
+		if !o.keep(pk) {
+			t.Error("not kept")
+		}
+	}
+	o.came(2)
+	o.resend(cl, o.begin(func(uint16) uint64 { return 0 }))
+	if want := len(encoded(t, publishPacket("commands/x", "x", 1, 1))); len(c.out) != want {
+		t.Errorf("%d bytes are sent again, want %d: the first message", len(c.out), want)
+	}
+}
+
+func encoded(t *testing.T, pk packets.Packet) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	pk.ProtocolVersion = 4
+	if err := pk.PublishEncode(&buf); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
 }

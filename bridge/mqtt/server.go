@@ -18,6 +18,7 @@ package mqtt
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -27,7 +28,7 @@ import (
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headwater/headwater/bridge/ingest"
@@ -100,9 +101,13 @@ type Server struct {
 	ingest   Ingest   // set by Run
 	subjects Subjects // set by Run
 	stopping atomic.Bool
+	port     *bounded
 	cancel   context.CancelFunc // ends carry and tidyUp
-	running  sync.WaitGroup     // goroutines of ours
-	ended    sync.Once
+
+	accepting sync.WaitGroup // accept
+	serving   sync.WaitGroup // mochi's readers
+	running   sync.WaitGroup // goroutines of ours
+	ended     sync.Once
 
 	waitingBytes atomic.Int64 // of publishes without an answer
 	heard        chan *heard
@@ -151,12 +156,9 @@ func (s *Server) Start(in Ingest, subjects Subjects) error {
 	if err := s.mochi.AddHook(&hook{server: s}, nil); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
-	ln := &bounded{
+	s.port = &bounded{
 		Listener: s.held, tls: s.cfg.TLS, limit: s.cfg.MaxConnections, open: map[*conn]bool{},
 		writers: &s.running, turnedAway: s.metrics.turnedAway,
-	}
-	if err := s.mochi.AddListener(listeners.NewNet(listenerID, ln)); err != nil {
-		return fmt.Errorf("mqtt: %w", err)
 	}
 	if err := s.mochi.Serve(); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
@@ -164,9 +166,38 @@ func (s *Server) Start(in Ingest, subjects Subjects) error {
 	s.adopt()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
+	s.accepting.Go(func() { s.accept(ctx) })
 	s.running.Go(func() { s.carry(ctx) })
 	s.running.Go(func() { s.tidyUp(ctx) })
 	return nil
+}
+
+const acceptPause = 100 * time.Millisecond
+
+// accept serves connections until the port is closed. mochi's own listener starts
+// goroutines that its Close may not know yet.
+func (s *Server) accept(ctx context.Context) {
+	for {
+		c, err := s.port.Accept()
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		default: // such as too many open files: others may close theirs
+			s.log.Warn("MQTT connection not accepted", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		s.serving.Go(func() {
+			if err := s.mochi.EstablishConnection(listenerID, c); err != nil {
+				s.log.Debug("MQTT connection ended", "remote", c.RemoteAddr(), "err", err)
+			}
+			c.Close()
+		})
+	}
 }
 
 // adopt takes in what mochi has from a store.
@@ -226,6 +257,12 @@ func (s *Server) shutdown() {
 		return
 	}
 	s.cancel()
+	for _, cl := range s.mochi.Clients.GetByListener(listenerID) {
+		_ = s.mochi.DisconnectClient(cl, packets.ErrServerShuttingDown) // its error is that code
+	}
+	s.port.Close()
+	s.accepting.Wait()
+	s.serving.Wait()
 	s.mochi.Close()
 	s.mu.Lock()
 	s.over = true
