@@ -36,6 +36,8 @@ type publish struct {
 	size    int // that the server's waitingBytes has; 0 once given back
 	routing sync.Once
 
+	before, after mark // what routing left with sessions stands between them
+
 	mu       sync.Mutex // guards below
 	packet   packets.Packet
 	owners   []*inbound // that have it in their queue; the last one is answered
@@ -213,9 +215,7 @@ func (b *inbound) conclude(p *publish) {
 	p.mu.Lock()
 	err, mine := p.err, p.owners[len(p.owners)-1] == b
 	p.mu.Unlock()
-	if stored(err) {
-		p.routing.Do(func() { b.server.route(b.router, p) })
-	}
+	err = b.settle(p, err)
 	kind := packets.Puback
 	if p.qos == 2 {
 		kind = packets.Pubrec
@@ -292,6 +292,10 @@ func (b *inbound) release(id uint16) {
 	known := b.session.received[id]
 	delete(b.session.received, id)
 	b.session.mu.Unlock()
+	if err := b.server.state.release(b.client.ID, id); err != nil {
+		b.client.Stop(err)
+		return
+	}
 	code := packets.CodeSuccess
 	if !known {
 		code = packets.ErrPacketIdentifierNotFound

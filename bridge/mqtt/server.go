@@ -71,6 +71,7 @@ type Config struct {
 	MaxQueued      int           // messages that wait for a client at QoS 1 and 2; 1,000
 	SessionExpiry  time.Duration // the most that a session outlives its connection; 7 days
 	MaxFilters     int           // different filters of all subscribers; 1,024
+	StateBytes     int64         // messages that are kept for sessions across a restart; 32 MiB
 }
 
 func (c Config) withDefaults() Config {
@@ -80,10 +81,11 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxQueued, 1000)
 	def(&c.SessionExpiry, 7*24*time.Hour)
 	def(&c.MaxFilters, 1024)
+	def(&c.StateBytes, 32<<20)
 	return c
 }
 
-func def[T int | time.Duration](field *T, value T) {
+func def[T int | int64 | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}
@@ -94,6 +96,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	state   *state
 	held    net.Listener
 	mochi   *mochi.Server
 	local   *mochi.Client // publishes what does not come from a device of ours
@@ -139,6 +142,7 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, e
 		clients: map[*inbound]bool{}, sessions: map[string]*session{}, tokens: map[uint64]*publish{},
 	}
 	s.metrics = newMetrics(reg, s)
+	s.state = newState(s, log, reg)
 	return s, nil
 }
 
@@ -154,6 +158,9 @@ func (s *Server) Start(in Ingest, subjects Subjects) error {
 	s.mochi = mochi.New(s.options())
 	s.local = s.newRouter("headwater")
 	if err := s.mochi.AddHook(&hook{server: s}, nil); err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	if err := s.state.start(); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
 	s.port = &bounded{
@@ -251,6 +258,7 @@ func (s *Server) Stop() { s.stopping.Store(true) }
 func (s *Server) Shutdown() { s.ended.Do(s.shutdown) }
 
 func (s *Server) shutdown() {
+	defer s.state.end() // last: until then there is something to keep
 	s.Stop()
 	if s.cancel == nil { // Start did not get that far
 		s.held.Close()

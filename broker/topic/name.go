@@ -44,8 +44,12 @@ func nameByte(c byte) bool {
 // Internal reports whether name is one of the topics that the broker keeps for
 // itself.
 func Internal(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state"
+	return name == "__consumer_offsets" || name == "__transaction_state" || name == MQTTState
 }
+
+// MQTTState is the topic in which the sessions of MQTT clients and retained messages
+// are kept.
+const MQTTState = "__mqtt_state"
 
 // InternalOverrides are the settings of such a topic: of each key the last record
 // stays, and nothing of it goes by size or age, also when the box is full, for it is
