@@ -171,7 +171,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 		start(&reading, func() error { return b.mqttCerts.Run(connCtx) })
 	}
 
-	err := b.serve(ctx, conn, link, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
+	err := b.serve(ctx, broker, conn, link, ended, conn.Up(), api.conn.Up(), api.leaf.Up())
 	b.conn.Store(nil)
 	b.server.LameDuck()
 	if b.mqtt != nil {
@@ -190,7 +190,7 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 
 // serve opens the server to devices once all is up, and returns when ctx is done or
 // a part has ended.
-func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, link *link, ended <-chan struct{}, up ...<-chan struct{}) error {
+func (b *Bridge) serve(ctx context.Context, broker Broker, conn *natsd.Conn, link *link, ended <-chan struct{}, up ...<-chan struct{}) error {
 	for _, one := range up {
 		select {
 		case <-one:
@@ -204,6 +204,7 @@ func (b *Bridge) serve(ctx context.Context, conn *natsd.Conn, link *link, ended 
 		return fmt.Errorf("bridge: %w", err)
 	}
 	if b.mqtt != nil {
+		b.mqtt.Keep(broker)
 		if err := b.mqtt.Start(link, conn); err != nil {
 			return fmt.Errorf("bridge: %w", err)
 		}

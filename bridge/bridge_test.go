@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/mqtt"
 	"github.com/headwater/headwater/bridge/pull"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
@@ -148,7 +149,10 @@ type memoryBroker struct {
 	store
 	unread
 	positions
+	unkept
 }
+
+type unkept struct{ mqtt.Store } // MQTT's state, which these tests have none of
 
 // store is where a memoryBroker's messages go.
 type store interface {

@@ -2,18 +2,20 @@ package bridge
 
 import (
 	"github.com/headwater/headwater/bridge/ingest"
+	"github.com/headwater/headwater/bridge/mqtt"
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/pull"
 	"github.com/headwater/headwater/bridge/subject"
 )
 
 // Broker is what the bridge needs of the broker: somewhere to put batches, the
-// records that are there, and consumers' positions.
+// records that are there, consumers' positions, and the state of MQTT clients.
 type Broker interface {
 	ingest.Appender
 	ingest.Store
 	pull.Reader
 	pull.Positions
+	mqtt.Store
 }
 
 // api is the JetStream API with the connections that it speaks on: its own, so that
