@@ -71,7 +71,7 @@ type Config struct {
 	MaxQueued      int           // messages that wait for a client at QoS 1 and 2; 1,000
 	SessionExpiry  time.Duration // the most that a session outlives its connection; 7 days
 	MaxFilters     int           // different filters of all subscribers; 1,024
-	StateBytes     int64         // messages that are kept for sessions across a restart; 32 MiB
+	StateBytes     int64         // messages that wait in sessions, of all clients; 16 MiB
 }
 
 func (c Config) withDefaults() Config {
@@ -81,7 +81,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxQueued, 1000)
 	def(&c.SessionExpiry, 7*24*time.Hour)
 	def(&c.MaxFilters, 1024)
-	def(&c.StateBytes, 32<<20)
+	def(&c.StateBytes, 16<<20)
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -561,6 +562,53 @@ func TestExpiry(t *testing.T) {
 	if live := store.live(); len(live) > 0 || store.len() == records {
 		t.Errorf("%v are left in the store", live)
 	}
+
+	store = store.first(records) // and once more, with a box that was up for too long
+	store.at = time.Now().Add(700 * time.Second).UnixMilli()
+	s, _, stop = startOn(t, store, Config{})
+	if subs := s.mochi.Topics.Subscribers("a").Subscriptions; len(subs) > 0 {
+		t.Error("an expired session is restored")
+	}
+	stop()
+	if live := store.live(); len(live) > 0 {
+		t.Errorf("%v are left in the store of an expired session", live)
+	}
+}
+
+// While an append takes longer than anyone waits, one wait has that time, and the others
+// end at once, so that a stop has an end too.
+func TestStalledJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory{hold: true}
+		st := newState(nil, slog.New(slog.DiscardHandler), nil)
+		j := newJournal(store, st.log, st.metrics)
+		var running sync.WaitGroup
+		running.Go(j.run)
+		start, from := time.Now(), j.mark()
+		j.add(entry{"a", []byte("1")})
+		for range 10 {
+			if err := j.wait(from, j.mark()); !errors.Is(err, errStateSlow) {
+				t.Errorf("wait ended with %v", err)
+			}
+		}
+		if waited := time.Since(start); waited != waitTimeout {
+			t.Errorf("ten waits took %v, want %v", waited, waitTimeout)
+		}
+		store.release()
+		synctest.Wait()
+		if err := j.wait(from, j.mark()); err != nil {
+			t.Errorf("when the disk is back: %v", err)
+		}
+		store.set(func() { store.hold = true })
+		j.add(entry{"b", []byte("2")})
+		synctest.Wait()
+		start = time.Now()
+		defer j.close()()
+		running.Wait()
+		if took := time.Since(start); took != waitTimeout {
+			t.Errorf("the end took %v, want %v", took, waitTimeout)
+		}
+	})
 }
 
 // A connection that took a session over has its messages: the old one's end takes
@@ -667,4 +715,36 @@ func TestPublishesShareAWait(t *testing.T) {
 	for i := range count {
 		device.wants(packets.Puback, uint16(i+1))
 	}
+}
+
+// What a session missed comes in the order in which it was published, though packet ids
+// are used again and do not tell.
+func TestRestoredInOrder(t *testing.T) {
+	store := &memory{}
+	s, _, stop := startOn(t, store, Config{})
+	subscriber(t, s, "c", "a", 1, 5)
+	device := dial(t, s, connectOptions{id: "device"})
+	publish := func(from, to int) {
+		for i := from; i < to; i++ {
+			device.publish("a", fmt.Sprint(i), 1, uint16(i+1))
+			device.wants(packets.Puback, uint16(i+1))
+		}
+	}
+	publish(0, 6)
+	c := dial(t, s, connectOptions{id: "c", keep: true})
+	for i := range 6 {
+		if pk := c.hears("a", fmt.Sprint(i), 1); i < 4 {
+			c.acknowledges(pk)
+		}
+	}
+	c.nothingCame()
+	c.leave(s, "c")
+	publish(6, 9)
+	stop()
+	s, _, _ = startOn(t, store, Config{})
+	c = dial(t, s, connectOptions{id: "c", keep: true})
+	for i := 4; i < 9; i++ {
+		c.acknowledges(c.hears("a", fmt.Sprint(i), 1))
+	}
+	c.nothingCame()
 }

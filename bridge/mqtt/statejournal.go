@@ -22,6 +22,7 @@ type journal struct {
 	said    mark    // all that add was given
 	durable uint64  // of said.records
 	failed  error   // what the last append ended with
+	stalled bool    // an append takes longer than anyone waits: nobody does until it ends
 	closed  bool
 
 	abandoned chan struct{} // closed when the disk has had its time after close
@@ -80,8 +81,9 @@ func (j *journal) add(entries ...entry) {
 	fits := func() bool { return len(j.queue) == 0 || j.bytes+size <= maxJournalBytes }
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.within(waitTimeout, func() bool { return fits() || j.failed != nil || j.closed })
+	j.within(waitTimeout, func() bool { return fits() || j.failed != nil || j.stalled || j.closed })
 	if !fits() || j.closed {
+		j.stalled = j.stalled || j.failed == nil
 		j.said.lost += uint64(len(entries))
 		j.metrics.lost.Add(float64(len(entries)))
 		return
@@ -127,7 +129,9 @@ func (j *journal) wait(from, to mark) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.within(waitTimeout, func() bool { return j.durable >= to.records || j.failed != nil || j.closed && len(j.queue) == 0 })
+	j.within(waitTimeout, func() bool {
+		return j.durable >= to.records || j.failed != nil || j.stalled || j.closed && len(j.queue) == 0
+	})
 	switch {
 	case j.durable >= to.records:
 		return nil
@@ -136,6 +140,8 @@ func (j *journal) wait(from, to mark) error {
 	case j.closed:
 		return errStateClosed
 	}
+	j.stalled = true
+	j.changed.Broadcast()
 	return errStateSlow
 }
 
@@ -209,7 +215,7 @@ func (j *journal) done(group []entry, err error) {
 		}
 		j.metrics.failures.Inc()
 	}
-	j.failed = err
+	j.failed, j.stalled = err, false
 	j.changed.Broadcast()
 }
 
