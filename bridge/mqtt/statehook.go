@@ -214,7 +214,15 @@ func (h *keeper) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ in
 	h.queuedBytes += size - k.queued[pk.PacketID]
 	k.queued[pk.PacketID] = size
 	h.mu.Unlock()
-	h.journal.add(entry{packetKey(kindMessage, cl.ID, pk.PacketID), value})
+	key := packetKey(kindMessage, cl.ID, pk.PacketID)
+	h.journal.add(entry{key, value})
+	h.mu.Lock()
+	now := h.sessions[cl.ID]
+	ended := now != k && (now == nil || now.queued[pk.PacketID] == 0)
+	h.mu.Unlock()
+	if ended { // meanwhile, and its records may stand before this one
+		h.journal.add(entry{key, nil})
+	}
 }
 
 // OnQosComplete forgets a message that a client has acknowledged.

@@ -118,8 +118,11 @@ func (r *restorer) all() {
 		name    string
 		restore func(n named, value []byte) (wanted bool, err error)
 	}{
-		{kindSession, r.session}, {kindSubscription, r.subscription}, {kindReceived, r.receivedID},
-		{kindMessage, r.message}, {kindRetained, r.retained},
+		{kindSession, r.session},
+		{kindSubscription, r.subscription},
+		{kindReceived, r.receivedID},
+		{kindMessage, r.message},
+		{kindRetained, r.retained},
 	} {
 		for _, n := range byKind[kind.name] {
 			key := n.key()
