@@ -24,8 +24,9 @@ check: ## gofumpt, vet, staticcheck, and the tests with the race detector
 fuzz: ## crash the log in 30,000 histories, then run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
-bench: build ## run the benchmarks, hold the broker against the machine (headwater bench), print the footprint
-	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint
+bench: build ## run the benchmarks, hold the broker against the machine (headwater bench) and the bridge against nats-server and mosquitto, print the footprint
+	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint && \
+		.ci/needs mosquitto && $(GO) run ./appliance/e2e/bridgebench
 
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
