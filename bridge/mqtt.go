@@ -83,6 +83,8 @@ func (b *Bridge) newCommands(broker Broker, conn *natsd.Conn) *commands.Carrier 
 	return commands.New(commands.Config{Rules: b.cfg.Commands}, broker, broker, commandSink{conn, b.mqtt}, b.log, b.reg)
 }
 
+var errMQTTBusy = errors.New("to MQTT: commands come faster than its subscribers can be told")
+
 // commandSink is a commands.Sink.
 type commandSink struct {
 	conn *natsd.Conn
@@ -91,11 +93,11 @@ type commandSink struct {
 
 // Command implements commands.Sink.
 func (s commandSink) Command(subject string, headers, payload []byte) error {
+	if s.mqtt != nil && !s.mqtt.Publish([]byte(subject), headers, payload) {
+		return errMQTTBusy
+	}
 	if err := s.conn.PublishMsg([]byte(subject), nil, headers, payload); err != nil {
 		return fmt.Errorf("to NATS: %w", err)
-	}
-	if s.mqtt != nil {
-		s.mqtt.Publish([]byte(subject), headers, payload)
 	}
 	return nil
 }

@@ -118,23 +118,24 @@ func (s *Server) Heard(sid int, subject, headers, payload []byte) {
 }
 
 // Publish carries a message of no MQTT client to MQTT's subscribers, at QoS 1. The
-// bytes are only valid during the call, which waits for nobody: what comes faster than
-// it can be carried is let go, and counted.
-func (s *Server) Publish(subject, headers, payload []byte) {
+// bytes are only valid during the call, which waits for nobody: where messages come
+// faster than they can be carried it is let go, counted, and false is returned.
+func (s *Server) Publish(subject, headers, payload []byte) bool {
 	topic, ok := topicOf(subject)
 	if !ok || tooDeep(topic) {
-		return
+		return true // nobody can subscribe to it
 	}
 	h := &heard{topic, bytes.Clone(headers), bytes.Clone(payload)}
 	if s.heardBytes.Add(h.size()) <= maxHeardBytes {
 		select {
 		case s.heard <- h:
-			return
+			return true
 		default:
 		}
 	}
 	s.heardBytes.Add(-h.size())
 	s.metrics.uncarried.Inc()
+	return false
 }
 
 // carry carries what was heard, until ctx is done.
