@@ -19,7 +19,7 @@ const (
 
 // truthRules lead each crowd to a topic of its own, and each device to one
 // partition of that.
-const truthRules = `HEADWATER_BRIDGE_RULES=[{"subject": "ids.>", "topic": "ids", "key": "{2}", "partition": "key"}, {"subject": "plain.>", "topic": "plain", "key": "{2}", "partition": "key"}]`
+const truthRules = `HEADWATER_BRIDGE_RULES=[{"subject": "ids.>", "topic": "ids", "key": "{2}", "partition": "key"}, {"subject": "plain.>", "topic": "plain", "key": "{2}", "partition": "key"}, {"subject": "mqtt.>", "topic": "mqtt", "key": "{2}", "partition": "key"}]`
 
 // Killed again and again under crowds of devices, the process has every message
 // that it acked. Those with ids, which the devices send again until they are
@@ -50,6 +50,7 @@ func newTruthRig(t *testing.T, dataDir string, env ...string) *truthRig {
 	r.crowds = []*crowd{
 		natsCrowd(r.p.NATS, "ids", truthDevices/2, truthWindow, true, r.dark.Load),
 		natsCrowd(r.p.NATS, "plain", truthDevices/2, truthWindow, false, r.dark.Load),
+		mqttCrowd(r.p.MQTT, "mqtt", truthDevices, truthWindow, r.dark.Load),
 	}
 	for _, c := range r.crowds {
 		createTopic(t, r.p.Kafka, c.topic, truthPartitions)

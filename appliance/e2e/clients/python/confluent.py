@@ -13,7 +13,7 @@ def version(c):
 
 
 def produce(c):
-    conf = {"bootstrap.servers": c["brokers"], "compression.type": c["codec"], "linger.ms": 50}
+    conf = {"bootstrap.servers": c["brokers"], "compression.type": c["codec"], "linger.ms": 5000}
     if c.get("idempotent"):
         conf["enable.idempotence"] = True
     else:
