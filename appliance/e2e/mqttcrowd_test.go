@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
@@ -15,7 +16,8 @@ func mqttCrowd(address, topic string, devices, window int, deaf func() bool) *cr
 	c.check.repeats = true
 	c.publish = func(ctx context.Context, d *outbox, next func() (posting, bool)) error {
 		o := mqtt.NewClientOptions().AddBroker("tcp://" + address).SetClientID(d.name).SetProtocolVersion(4).
-			SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
+			SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).
+			SetWriteTimeout(time.Second) // else a publish into a lost connection may wait for half a minute
 		client := mqtt.NewClient(o)
 		if err := settled(ctx, client.Connect()); err != nil {
 			return fmt.Errorf("%w: %w", errLost, err)
