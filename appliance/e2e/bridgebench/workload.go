@@ -23,7 +23,7 @@ type workload struct {
 const (
 	small, large = 128, 1024 // bytes of a message
 	many         = 64        // clients
-	window       = 500       // messages in flight of a NATS client
+	window       = 500       // messages in flight of all NATS clients
 	mqttWindow   = 20        // of an MQTT client
 )
 
@@ -32,7 +32,7 @@ func workloads() (all []workload) {
 	brokers := []func(binaries) *side{headwaterSide, mosquittoSide}
 	for _, size := range []int{small, large} {
 		for _, clients := range []int{1, many} {
-			for _, inFlight := range []int{1, window} {
+			for _, inFlight := range []int{1, window / clients} { // the window is for all clients together
 				all = append(all, workload{
 					name: fmt.Sprintf("NATS publish, acked: %d B, %d client(s), %d in flight each", size, clients, inFlight), sides: jetStream,
 					pass: natsPublish(size, clients, inFlight),
