@@ -56,7 +56,7 @@ var houseMap = []room{
 	{"bridge/subject", "broker/topic", ""},
 	{"bridge/dedup", "broker/record", ""},
 	{"bridge/ingest", "bridge/dedup bridge/subject broker/record broker/codec broker/topic", prometheus},
-	{"bridge/access", "", "github.com/nats-io/nkeys golang.org/x/crypto/bcrypt"},
+	{"bridge/access", "bridge/subject", "github.com/nats-io/nkeys golang.org/x/crypto/bcrypt"},
 	{"bridge/certs", "", prometheus},
 	{"bridge/certs/certstest", "", ""},
 	{"bridge/pull", "bridge/subject broker/record broker/topic", prometheus},
@@ -74,6 +74,7 @@ var houseMap = []room{
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
+	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
 	{"appliance/e2e/jvm", "", ""},
 	{"appliance/e2e/sensors", "appliance/process", ""},

@@ -36,9 +36,7 @@ func TestSecured(t *testing.T) {
 		{Name: "certified", Certificate: "press4", Publish: []string{"telemetry.press4.>"}},
 	}
 	s := serve(t, cfg)
-	for s.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "devices can connect", func() bool { return s.Ready() == nil })
 	press4 := authority.Issue("press4", time.Hour).TLS(t)
 	secure := nats.Secure(&tls.Config{RootCAs: authority.Pool(), Certificates: []tls.Certificate{press4}})
 	connect := func(url string, options ...nats.Option) *nats.Conn {
@@ -80,11 +78,7 @@ func TestSecured(t *testing.T) {
 		t.Errorf("%s is shown, want one", got)
 	}
 	put(authority.Issue("two", time.Hour))
-	for deadline := time.Now().Add(time.Minute); shown() != "two"; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the new certificate is not shown")
-		}
-	}
+	eventually(t, "the new certificate is shown", func() bool { return shown() == "two" })
 	stored(before, "telemetry.press3.temp")
 	if err := s.stop(); err != nil {
 		t.Error(err)

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -149,10 +150,11 @@ func (b *Bridge) Run(ctx context.Context, broker Broker) error {
 	defer stopGathering()
 	defer stopConn()
 	var gathering, reading errgroup.Group
-	ended := make(chan struct{}, 9) // a part has ended, whether asked to or not
+	ended := make(chan struct{}) // closed when a part has ended, whether asked to or not
+	end := sync.OnceFunc(func() { close(ended) })
 	start := func(g *errgroup.Group, run func() error) {
 		g.Go(func() error {
-			defer func() { ended <- struct{}{} }()
+			defer end()
 			return run()
 		})
 	}

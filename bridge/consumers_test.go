@@ -1,10 +1,8 @@
 package bridge
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -427,21 +424,7 @@ func (s *site) again(t *testing.T, cfg Config) {
 		t.Fatal(err)
 	}
 	cfg.Unknown, cfg.OutOfRange = s.cfg.Unknown, s.cfg.OutOfRange
-	s.reg = prometheus.NewRegistry()
-	b, err := Listen(cfg, slog.New(slog.DiscardHandler), s.reg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Bridge = b
-	ctx, cancel := context.WithCancel(context.Background())
-	over := make(chan struct{})
-	var ended error
-	go func() { defer close(over); ended = b.Run(ctx, s.box) }()
-	s.stop = func() error {
-		cancel()
-		<-over
-		return ended
-	}
+	s.run(t, cfg, s.box)
 }
 
 // A name that a Kafka group with members has is refused.

@@ -2,11 +2,9 @@ package bridge
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/headwater/headwater/bridge/subject"
@@ -34,21 +31,8 @@ func serveSite(t testing.TB, cfg Config) *site {
 	box := brokertest.Start(t, brokertest.Config(t.TempDir()))
 	cfg.Unknown = func(err error) bool { return errors.Is(err, broker.ErrUnknownPartition) }
 	cfg.OutOfRange = func(err error) bool { return errors.Is(err, commitlog.ErrOffsetOutOfRange) }
-	s := &site{&serving{reg: prometheus.NewRegistry()}, box}
-	b, err := Listen(cfg, slog.New(slog.DiscardHandler), s.reg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Bridge = b
-	ctx, cancel := context.WithCancel(context.Background())
-	over := make(chan struct{})
-	var ended error
-	go func() { defer close(over); ended = b.Run(ctx, box) }()
-	s.stop = func() error {
-		cancel()
-		<-over
-		return ended
-	}
+	s := &site{&serving{}, box}
+	s.run(t, cfg, box)
 	t.Cleanup(func() {
 		if err := s.stop(); err != nil {
 			t.Error(err)

@@ -10,16 +10,16 @@ import (
 
 // Commands are read from text and written back.
 func TestCommands(t *testing.T) {
-	list, err := parseCommands(`[{topic: commands, subject: "commands.{key}"}, {topic: firmware, subject: fw.all}]`)
+	list, err := commands().parse(`[{topic: commands, subject: "commands.{key}"}, {topic: firmware, subject: fw.all}]`)
 	want := []subject.Command{{Topic: "commands", Subject: "commands.{key}"}, {Topic: "firmware", Subject: "fw.all"}}
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if again, err := parseCommands(formatCommands(list)); err != nil || !reflect.DeepEqual(again, want) {
-		t.Errorf("written as %s, read as %+v, %v", formatCommands(list), again, err)
+	if again, err := commands().parse(commands().format(list)); err != nil || !reflect.DeepEqual(again, want) {
+		t.Errorf("written as %s, read as %+v, %v", commands().format(list), again, err)
 	}
-	if none, err := parseCommands("[]"); err != nil || len(none) != 0 || formatCommands(none) != "[]" {
-		t.Errorf("none: %+v, %v, %s", none, err, formatCommands(none))
+	if none, err := commands().parse("[]"); err != nil || len(none) != 0 || commands().format(none) != "[]" {
+		t.Errorf("none: %+v, %v, %s", none, err, commands().format(none))
 	}
 }
 
@@ -35,7 +35,7 @@ func TestCommandsErrors(t *testing.T) {
 		"[{topic: a, subject: 'commands.>'}]":       "is no subject",
 		"[{topic: __consumer_offsets, subject: a}]": "broker's own",
 	} {
-		if _, err := parseCommands(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := commands().parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}

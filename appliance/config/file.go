@@ -95,12 +95,12 @@ func (l *layer) walk(path, prefix string, node *yaml.Node) {
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
-		_, known := find(name)
+		k, known := find(name)
 		switch {
 		case known && l.origins[name] != "":
 			l.wrong(name, origin, "stands there twice; allowed is once")
 		case known:
-			l.setNode(name, value, origin)
+			l.setNode(k, value, origin)
 		case !isSection(name):
 			l.wrong(name, origin, "%s", unknown(name))
 		case value.Kind == yaml.MappingNode:
@@ -111,22 +111,21 @@ func (l *layer) walk(path, prefix string, node *yaml.Node) {
 	}
 }
 
-// setNode takes a single value, or the list that bridge.rules and users are. Nothing behind
-// the colon leaves the default.
-func (l *layer) setNode(name string, value *yaml.Node, origin string) {
+// setNode takes a setting's value. Nothing behind the colon leaves the default.
+func (l *layer) setNode(k key, value *yaml.Node, origin string) {
 	switch {
 	case value.Tag == "!!null":
 		return
 	case value.Kind == yaml.ScalarNode:
-		l.set(name, value.Value, origin)
-	case value.Kind == yaml.SequenceNode && (name == "bridge.rules" || name == "bridge.commands" || name == "users"):
+		l.set(k.name, value.Value, origin)
+	case value.Kind == yaml.SequenceNode && k.node != nil:
 		text, err := yaml.Marshal(value)
 		if err != nil {
-			l.wrong(name, origin, "cannot be read: %v", err)
+			l.wrong(k.name, origin, "cannot be read: %v", err)
 			return
 		}
-		l.set(name, string(text), origin)
+		l.set(k.name, string(text), origin)
 	default:
-		l.wrong(name, origin, "holds a list or a mapping; allowed is one value")
+		l.wrong(k.name, origin, "holds a list or a mapping; allowed is one value")
 	}
 }

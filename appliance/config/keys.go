@@ -5,6 +5,8 @@ import (
 	"time"
 	"unicode"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/headwater/headwater/bridge/access"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/topic"
@@ -16,6 +18,7 @@ type key struct {
 	doc   string // one line for the flag's help
 	parse func(c *Config, text string) error
 	text  func(c *Config) string
+	node  func(c *Config) *yaml.Node // nil for a single value
 }
 
 // keys is every setting. What stands here is what the file, the environment and
@@ -179,7 +182,7 @@ const maxSession = 24 * time.Hour
 const maxAge = 36500 * day
 
 func entry[T any](name string, k kind[T], at func(*Config) *T, doc string) key {
-	return key{
+	made := key{
 		name: name,
 		doc:  doc,
 		parse: func(c *Config, text string) error {
@@ -191,6 +194,10 @@ func entry[T any](name string, k kind[T], at func(*Config) *T, doc string) key {
 		},
 		text: func(c *Config) string { return k.format(*at(c)) },
 	}
+	if k.node != nil {
+		made.node = func(c *Config) *yaml.Node { return k.node(*at(c)) }
+	}
+	return made
 }
 
 // envPrefix begins the name of every variable that is read.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -18,6 +20,15 @@ import (
 type kind[T any] struct {
 	parse  func(text string) (T, error)
 	format func(T) string
+	node   func(T) *yaml.Node // of a list, in the form that is best read; nil for a single value
+}
+
+// anyText is text of which nothing is asked here.
+func anyText() kind[string] {
+	return kind[string]{
+		parse:  func(s string) (string, error) { return s, nil },
+		format: func(s string) string { return s },
+	}
 }
 
 // text is anything but nothing.

@@ -16,7 +16,7 @@ func (c Config) Print(w io.Writer) error {
 		for head, rest, below := strings.Cut(name, "."); below; head, rest, below = strings.Cut(name, ".") {
 			section, name = sectionOf(section, head), rest
 		}
-		section.Content = append(section.Content, scalar(name), k.node(&c))
+		section.Content = append(section.Content, scalar(name), k.value(&c))
 	}
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
@@ -37,16 +37,10 @@ func sectionOf(top *yaml.Node, name string) *yaml.Node {
 	return section
 }
 
-// node is the setting's value as YAML has it.
-func (k key) node(c *Config) *yaml.Node {
-	if k.name == "bridge.rules" {
-		return ruleList(c.Bridge.Rules)
-	}
-	if k.name == "users" {
-		return userList(c.Users)
-	}
-	if k.name == "bridge.commands" {
-		return commandList(c.Bridge.Commands)
+// value is the setting's value as YAML has it.
+func (k key) value(c *Config) *yaml.Node {
+	if k.node != nil {
+		return k.node(c)
 	}
 	return scalar(k.text(c))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/headwater/headwater/appliance/e2e/jvm"
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // Apache Kafka's DumpLogSegments reads what the real binary wrote, finds nothing
@@ -62,11 +63,11 @@ func TestDumpLogSegments(t *testing.T) {
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("DumpLogSegments %v: %v\n%s\n%s", args, err, lastLines(string(out), 20), stderr.String())
+			t.Fatalf("DumpLogSegments %v: %v\n%s\n%s", args, err, processtest.LastLines(string(out), 20), stderr.String())
 		}
 		for _, complaint := range []string{"ismatch", "out of order", "isvalid: false", "xception", "Non-consecutive", "not found", "corrupt"} {
 			if strings.Contains(string(out), complaint) {
-				t.Errorf("DumpLogSegments %v complains: %s\n%s", args, complaint, lastLines(string(out), 20))
+				t.Errorf("DumpLogSegments %v complains: %s\n%s", args, complaint, processtest.LastLines(string(out), 20))
 			}
 		}
 		return string(out)
@@ -82,7 +83,7 @@ func TestDumpLogSegments(t *testing.T) {
 	checkIndexDump(t, dump(indexes), logs)
 	last := want["idempotent-0"][len(want["idempotent-0"])-1].offset
 	if snapshots := dump(files[".snapshot"]); !strings.Contains(snapshots, fmt.Sprintf("lastOffset: %d", last)) && !strings.Contains(snapshots, fmt.Sprintf("offset: %d", last)) {
-		t.Errorf("the snapshots do not tell of the last batch, at offset %d:\n%s", last, lastLines(snapshots, 10))
+		t.Errorf("the snapshots do not tell of the last batch, at offset %d:\n%s", last, processtest.LastLines(snapshots, 10))
 	}
 }
 

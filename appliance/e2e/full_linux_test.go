@@ -77,22 +77,7 @@ func smallFileSystem(t *testing.T, bytes int64) string {
 // startOn is start on a data directory in dir, with more of an environment.
 func startOn(t *testing.T, dir string, env ...string) *process.Process {
 	t.Helper()
-	p, err := process.New(headwater, filepath.Join(dir, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Env = env
-	t.Cleanup(func() {
-		if err := p.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
-		}
-		if log := p.Log(); strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") {
-			t.Error("the process crashed")
-		}
-		if t.Failed() {
-			t.Logf("the process wrote:\n%s", lastLines(p.Log(), 60))
-		}
-	})
+	p := prepare(t, filepath.Join(dir, "data"), env...)
 	restart(t, p)
 	return p
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/headwater/headwater/appliance/e2e/jvm"
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // Apache Kafka's own tools see a group, its member and how far it has read, reset
@@ -37,7 +38,7 @@ func TestKafkaToolsOnGroups(t *testing.T) {
 	says := func(what, out, pattern string) {
 		t.Helper()
 		if !regexp.MustCompile(pattern).MatchString(out) {
-			t.Errorf("%s does not match %s:\n%s", what, pattern, lastLines(out, 20))
+			t.Errorf("%s does not match %s:\n%s", what, pattern, processtest.LastLines(out, 20))
 		}
 	}
 	says("list", groups("--list", "--state"), `north +Stable`)

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // Killed again and again while idempotent producers, of franz-go and librdkafka,
@@ -200,7 +202,7 @@ func (k *piped) stop(t *testing.T) int {
 	k.stdin.Close()
 	wait(t, k.exited, "kcat does not end")
 	if said := k.stderr.String(); k.err != nil || strings.Contains(said, "Delivery failed") {
-		t.Fatalf("kcat: %v\n%s", k.err, lastLines(said, 20))
+		t.Fatalf("kcat: %v\n%s", k.err, processtest.LastLines(said, 20))
 	}
 	return k.lines
 }

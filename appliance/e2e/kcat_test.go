@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // kcat runs kcat against the process on address and returns what it prints.
@@ -20,7 +22,7 @@ func kcat(t *testing.T, address, stdin string, args ...string) string {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("kcat %s: %v\n%s", strings.Join(args, " "), err, lastLines(stderr.String(), 20))
+		t.Fatalf("kcat %s: %v\n%s", strings.Join(args, " "), err, processtest.LastLines(stderr.String(), 20))
 	}
 	return stdout.String()
 }

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/headwater/headwater/appliance/process"
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // patience is how long anything here may take before it counts as not happening.
@@ -49,29 +49,10 @@ func start(t *testing.T) *process.Process {
 	return p
 }
 
-// prepare returns a headwater that is not started, and kills it when the test
-// ends. A test that failed shows what the process wrote.
+// prepare returns a headwater that is not started.
 func prepare(t *testing.T, dataDir string, env ...string) *process.Process {
 	t.Helper()
-	p, err := process.New(headwater, dataDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Env = env
-	t.Cleanup(func() {
-		if err := p.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
-		}
-		for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
-			if strings.Contains(p.Log(), bad) {
-				t.Errorf("the process says %q", bad)
-			}
-		}
-		if t.Failed() {
-			t.Logf("the process wrote:\n%s", lastLines(p.Log(), 60))
-		}
-	})
-	return p
+	return processtest.New(t, headwater, dataDir, env...)
 }
 
 // restart starts p, which is not running, and waits until it is ready.
@@ -105,9 +86,4 @@ func wait(t *testing.T, done <-chan struct{}, what string) {
 	case <-within(t, patience).Done():
 		t.Fatalf("waited %v: %s", patience, what)
 	}
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

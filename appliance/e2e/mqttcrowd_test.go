@@ -8,9 +8,10 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// mqttCrowd is of devices that publish by MQTT 3.1.1, those with a number of one digit at another QoS, 1 or 2, than the others. What has
-// no PUBACK or PUBCOMP when the connection is lost they publish anew, as a device does
-// that kept its readings and not its session: so a message may be there more than once.
+// mqttCrowd is of devices that publish by MQTT 3.1.1, those with a number of one digit at
+// another QoS, 1 or 2, than the others. What has no PUBACK or PUBCOMP when the connection
+// is lost they publish anew, as a device does that kept its readings and not its session:
+// so a message may be there more than once.
 func mqttCrowd(address, topic string, devices, window int, deaf func() bool) *crowd {
 	c := newCrowd(topic, devices)
 	c.check.repeats = true

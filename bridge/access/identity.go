@@ -1,9 +1,6 @@
 package access
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Identity is who a connection belongs to, once that is proved, and what it may do.
 type Identity struct {
@@ -13,12 +10,12 @@ type Identity struct {
 
 var (
 	// answers are where those who ask are answered.
-	answers = pattern{"_INBOX", ">"}
+	answers pattern = "_INBOX.>"
 	// ours are what the bridge listens to: requests of JetStream's clients, in a domain
 	// or none, and their acknowledgements. Whoever else heard them could answer in our
 	// place. The last takes what is subscribed to by $JS.> itself. What is left is
 	// $JS.EVENT.>, which readers may hear.
-	ours = []pattern{{"$JS", "API", ">"}, {"$JS", "*", "API", ">"}, {"$JS", "ACK", ">"}, {"$JS", "*"}}
+	ours = []pattern{"$JS.API.>", "$JS.*.API.>", "$JS.ACK.>", "$JS.*"}
 )
 
 func newIdentity(name string, publish, subscribe subjects) *Identity {
@@ -30,7 +27,7 @@ func newIdentity(name string, publish, subscribe subjects) *Identity {
 // anyone is who connects where no users are listed: one who may do all but listen to
 // what is ours.
 func anyone() *Identity {
-	all := subjects{allow: []pattern{{">"}}}
+	all := subjects{allow: []pattern{">"}}
 	return newIdentity("", all, all)
 }
 
@@ -42,7 +39,7 @@ func (id *Identity) MayPublish(subject []byte) bool { return id.publish.contain(
 
 // contain reports whether subject is allowed, and not taken away.
 func (s subjects) contain(subject []byte) bool {
-	matches := func(p pattern) bool { return p.matches(subject) }
+	matches := func(p pattern) bool { return p.Matches(subject) }
 	return slices.ContainsFunc(s.allow, matches) && !slices.ContainsFunc(s.deny, matches)
 }
 
@@ -55,10 +52,10 @@ func (id *Identity) MaySubscribe(text string) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(id.subscribe.allow, func(p pattern) bool { return p.covers(want) }) &&
+	return slices.ContainsFunc(id.subscribe.allow, func(p pattern) bool { return p.Covers(want) }) &&
 		!slices.ContainsFunc(id.subscribe.deny, func(p pattern) bool {
-			wildStart := want[0] == "*" || want[0] == ">"
-			return p.overlaps(want) && !(wildStart && strings.HasPrefix(p[0], "$"))
+			wildStart := want[0] == '*' || want[0] == '>'
+			return p.Overlaps(want) && !(wildStart && p[0] == '$')
 		})
 }
 
@@ -77,7 +74,7 @@ func (s subjects) export() Subjects { return Subjects{Allow: texts(s.allow), Den
 func texts(patterns []pattern) []string {
 	out := make([]string, len(patterns))
 	for i, p := range patterns {
-		out[i] = p.String()
+		out[i] = string(p)
 	}
 	return out
 }

@@ -78,32 +78,3 @@ func TestMaySubscribe(t *testing.T) {
 		}
 	}
 }
-
-// Overlap goes both ways, and what one covers overlaps with it.
-func TestOverlaps(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a.b", "a.b", true},
-		{"a.b", "a.c", false},
-		{"a.*", "*.b", true},
-		{"a.*", "a", false},
-		{"a.>", "a", false},
-		{"a.>", "*.*.c", true},
-		{">", "x", true},
-		{"a.>", "b.>", false},
-	} {
-		a, errA := parsePattern(tc.a)
-		b, errB := parsePattern(tc.b)
-		if errA != nil || errB != nil {
-			t.Fatal(errA, errB)
-		}
-		if got := a.overlaps(b); got != tc.want || b.overlaps(a) != got {
-			t.Errorf("%s and %s: %v, %v; want %v", tc.a, tc.b, got, b.overlaps(a), tc.want)
-		}
-		if a.covers(b) && !a.overlaps(b) {
-			t.Errorf("%s covers %s, and does not overlap with it", tc.a, tc.b)
-		}
-	}
-}

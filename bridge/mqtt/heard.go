@@ -7,11 +7,13 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/headwater/headwater/bridge/subject"
 )
 
 // filter is a NATS pattern that MQTT subscribers want to hear of.
 type filter struct {
-	pattern string
+	pattern subject.Pattern
 	sid     int
 }
 
@@ -63,9 +65,10 @@ func (s *Server) listenFor(mqttFilter string) {
 }
 
 func (s *Server) listen(pattern string) error {
+	wanted := subject.Pattern(pattern)
 	s.hearing.Lock()
 	defer s.hearing.Unlock()
-	if slices.ContainsFunc(s.filters, func(f filter) bool { return f.pattern == pattern }) {
+	if slices.ContainsFunc(s.filters, func(f filter) bool { return f.pattern == wanted }) {
 		return nil
 	}
 	if len(s.filters) >= s.cfg.MaxFilters {
@@ -76,7 +79,7 @@ func (s *Server) listen(pattern string) error {
 	}
 	sid, err := s.subjects.Subscribe(pattern)
 	if err == nil {
-		s.filters = append(s.filters, filter{pattern, sid})
+		s.filters = append(s.filters, filter{wanted, sid})
 	}
 	return err
 }
@@ -93,7 +96,7 @@ func (s *Server) tidyFilters() {
 		}
 	}
 	s.filters = slices.DeleteFunc(s.filters, func(f filter) bool {
-		if wanted[f.pattern] {
+		if wanted[string(f.pattern)] {
 			return false
 		}
 		if err := s.subjects.UnsubscribeOne(f.sid); err != nil {
@@ -109,7 +112,7 @@ func (s *Server) tidyFilters() {
 // for nobody.
 func (s *Server) Heard(sid int, subject, headers, payload []byte) {
 	s.hearing.Lock()
-	first := slices.IndexFunc(s.filters, func(f filter) bool { return matches(f.pattern, subject) })
+	first := slices.IndexFunc(s.filters, func(f filter) bool { return f.pattern.Matches(subject) })
 	mine := first >= 0 && s.filters[first].sid == sid
 	s.hearing.Unlock()
 	if mine {

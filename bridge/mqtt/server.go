@@ -11,8 +11,8 @@
 // and mochi only ever sees QoS 0 from devices.
 //
 // Topics a/b/c are subjects a.b.c. NATS subscribers hear devices, and MQTT subscribers
-// hear what NATS clients publish. Listen takes the port and starts nothing; Run waits
-// for all it started. Sizes are in bytes.
+// hear what NATS clients publish. Listen takes the port and starts nothing; Shutdown
+// waits for all that Start started. Sizes are in bytes.
 package mqtt
 
 import (
@@ -49,8 +49,7 @@ type Subjects interface {
 
 // Access tells who may connect, and what they may do. Nil lets everyone do everything.
 type Access interface {
-	// Login returns who a client is; an error turns it away. certificate is nil
-	// without TLS or without one of the client's.
+	// Login returns who a client is; an error turns it away. tls is nil without TLS.
 	Login(name string, password []byte, tls *tls.ConnectionState) (Identity, error)
 }
 
@@ -101,8 +100,8 @@ type Server struct {
 	mochi   *mochi.Server
 	local   *mochi.Client // publishes what does not come from a device of ours
 
-	ingest   Ingest   // set by Run
-	subjects Subjects // set by Run
+	ingest   Ingest   // set by Start
+	subjects Subjects // set by Start
 	stopping atomic.Bool
 	port     *bounded
 	cancel   context.CancelFunc // ends carry and tidyUp
@@ -129,7 +128,7 @@ type Server struct {
 	filters []filter   // that NATS is listened to for, the first in front
 }
 
-// Listen takes hold of the port. Nobody is answered before Run. reg may be nil.
+// Listen takes hold of the port. Nobody is answered before Start. reg may be nil.
 func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	cfg = cfg.withDefaults()
 	held, err := net.Listen("tcp", cfg.Listen)
@@ -149,7 +148,7 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, e
 // Addr is where devices connect.
 func (s *Server) Addr() net.Addr { return s.held.Addr() }
 
-// Close lets go of the port when Run is not going to be called.
+// Close lets go of the port when Start is not going to be called.
 func (s *Server) Close() { s.held.Close() }
 
 // Start opens the port to devices, whose publishes go to in and to subjects.
@@ -286,15 +285,4 @@ func (s *Server) spawn(f func()) bool {
 		s.running.Go(f)
 	}
 	return !s.over
-}
-
-// Run serves devices until ctx is done. It does not wait for what was taken to be
-// answered: who stops ingest does, between Stop and the end of ctx.
-func (s *Server) Run(ctx context.Context, in Ingest, subjects Subjects) error {
-	defer s.Shutdown()
-	if err := s.Start(in, subjects); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
 }

@@ -73,25 +73,3 @@ func patternsOf(filter string) []string {
 	}
 	return []string{strings.Join(tokens, ".")}
 }
-
-// matches reports whether a NATS pattern matches a subject.
-func matches(pattern string, subject []byte) bool {
-	for {
-		token, rest, more := strings.Cut(pattern, ".")
-		if token == ">" {
-			return len(subject) > 0
-		}
-		end := bytes.IndexByte(subject, '.')
-		part := subject
-		if end >= 0 {
-			part = subject[:end]
-		}
-		if token != "*" && token != string(part) || len(part) == 0 || more != (end >= 0) {
-			return false
-		}
-		if !more {
-			return true
-		}
-		pattern, subject = rest, subject[end+1:]
-	}
-}

@@ -36,8 +36,12 @@ func spoke(t *testing.T, s *Server, login *url.Userinfo, secure *tls.Config, joi
 	if !own.ReadyForConnections(patience) {
 		t.Fatal("the site's own server did not start")
 	}
-	for deadline := time.Now().Add(patience); !joined(own); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !joined(own); {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatal("waited in vain for the site's own server")
 		}
 	}

@@ -54,7 +54,7 @@ const maxAcked = 2048
 
 // takes reports whether the consumer is for messages on a subject.
 func (c *consumer) takes(subject []byte) bool {
-	return len(c.filters) == 0 || slices.ContainsFunc(c.filters, func(f filter) bool { return f.matches(subject) })
+	return len(c.filters) == 0 || slices.ContainsFunc(c.filters, func(f filter) bool { return f.Matches(subject) })
 }
 
 // say has something said when the consumer is served next.

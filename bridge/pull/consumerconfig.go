@@ -264,11 +264,11 @@ func (c *consumerConfig) validateFilters(limits) error {
 		return errConsumerCreate.with(fmt.Sprintf("more than %d filters", maxFilters))
 	}
 	for i, f := range all {
-		if !f.valid() {
+		if !validFilter(f) {
 			return errConsumerCreate.with(fmt.Sprintf("filter %.60q is no subject", string(f)))
 		}
 		for j, g := range all {
-			if i != j && f.covers(g) {
+			if i != j && f.Covers(g) {
 				return errFilterOverlap
 			}
 		}

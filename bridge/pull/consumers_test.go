@@ -239,24 +239,6 @@ func TestFilters(t *testing.T) {
 	})
 }
 
-// A message that NATS would not take comes without its payload, and says its size.
-func TestTooLargeForNATS(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := press(0, 1)
-		b := newBox(t, Config{MaxPayload: 1000}, l)
-		b.reader.append(l, "plant.1", strings.Repeat("x", 1000))
-		b.consumer("d", durable)
-		b.pull("d", "a", `{"batch":2}`)
-		got := b.want("a", "v0", "")
-		if !strings.Contains(got[1].headers, "hw-subject: plant.1\r\nNats-Msg-Size: 1000\r\n\r\n") {
-			t.Errorf("headers %q", got[1].headers)
-		}
-		if n := testutil.ToFloat64(b.pulling.counts.cut); n != 1 {
-			t.Errorf("%v messages are counted as cut, want 1", n)
-		}
-	})
-}
-
 // Where consumers begin.
 func TestDeliverPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -312,62 +294,6 @@ func TestWaitingPullsShare(t *testing.T) {
 	})
 }
 
-// A durable consumer goes on where it was after a restart: what was acknowledged does
-// not come again, what was not does, once its time has passed, and counts.
-func TestRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.consumer("d", durable+`,"ack_wait":2000000000,"metadata":{"owner":"line 7"}`)
-		b.consumer("e", `"ack_policy":"none"`)
-		b.pull("d", "in", `{"batch":5}`)
-		got := b.want("in", "v0", "v1", "v2", "v3", "v4")
-		b.ack("+ACK", got[1], got[3])
-		b.pull("d", "waits", `{"batch":5,"expires":60000000000,"max_bytes":1}`)
-		b.get("waits")
-		b.pull("e", "waits", `{"batch":50,"expires":60000000000}`)
-		b.get("waits")
-		b.stop()
-		b.want("waits", "409 Server Shutdown")
-
-		b.start()
-		if info := b.info("d"); info.AckFloor.Stream != 0 || info.Delivered.Stream != 5 || info.NumAckPending != 3 || info.Config.Metadata["owner"] != "line 7" || info.Delivered.Consumer != 5 {
-			t.Errorf("after a restart: %+v", info)
-		}
-		b.pull("d", "in", `{"batch":20,"expires":60000000000}`)
-		b.want("in", "v5", "v6", "v7", "v8", "v9")
-		b.ack("+ACK", got[0]) // of the earlier life
-		b.passes(2100 * time.Millisecond)
-		again := b.get("in")
-		if len(again) < 2 || again[0].text() != "v2" || again[1].text() != "v4" || again[0].deliveries() != "2" {
-			t.Errorf("came again: %+v", again)
-		}
-		if e := b.refused("CONSUMER.INFO.press-0.e", ""); e != "10014 consumer not found" {
-			t.Errorf("one that is not durable: %s", e)
-		}
-	})
-}
-
-// A box that ends without a word commits nothing more. What was committed before does
-// not come again, and no record is passed over.
-func TestPowerCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.consumer("d", durable)
-		b.pull("d", "in", `{"batch":4}`)
-		got := b.want("in", "v0", "v1", "v2", "v3")
-		b.ack("+ACK", got[0], got[1])
-		b.passes(time.Second)
-		b.ack("+ACK", got[2])
-		cut := b.positions.copy()
-		b.stop()
-		b.positions = cut
-		b.start()
-		b.passes(31 * time.Second)
-		b.pull("d", "in", `{"batch":10,"no_wait":true}`)
-		b.want("in", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "404 No Messages")
-	})
-}
-
 // A double acknowledgement is answered when it is durable, and not before; of one that
 // is not durable, and what is done already, at once.
 func TestDoubleAck(t *testing.T) {
@@ -410,71 +336,6 @@ func TestDoubleAck(t *testing.T) {
 		b.want("confirm") // it was never given
 		b.take(got[2].ackSubject, "next", `+NXT {"batch":2}`)
 		b.want("next", "v4", "v5")
-	})
-}
-
-// Where a Kafka tool puts the committed offset, a consumer goes on, and keeps its
-// configuration.
-func TestResetByKafka(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.consumer("d", durable+`,"max_deliver":7`)
-		b.pull("d", "in", `{"batch":9}`)
-		b.ack("+ACK", b.get("in")...)
-		b.passes(2 * time.Second)
-		b.positions.set("d", "press", 0, 3, "")
-		b.passes(tidyEvery)
-		b.pull("d", "in", `{"batch":2}`)
-		b.want("in", "v3", "v4")
-		b.positions.set("d", "press", 0, 8, "")
-		b.stop()
-		b.start()
-		b.pull("d", "in", `{"batch":9,"no_wait":true}`)
-		b.want("in", "v8", "v9", "404 No Messages")
-		if info := b.info("d"); info.Config.MaxDeliver != 7 {
-			t.Errorf("%+v", info.Config)
-		}
-	})
-}
-
-// A name that Kafka consumers use is refused, and their offset is left alone.
-func TestNameOfKafkaGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.positions.set("d", "other", 3, 42, "")
-		e := b.refused("CONSUMER.CREATE.press-0.d", `{"stream_name":"press-0","config":{`+durable+`}}`)
-		if !strings.Contains(e, "10012") || !strings.Contains(e, "Kafka consumer group, which has committed offset 42 of partition 3 of other") {
-			t.Error(e)
-		}
-		b.positions.setFail(errors.New("the group has members"))
-		e = b.refused("CONSUMER.CREATE.press-0.x", `{"stream_name":"press-0","config":{"durable_name":"x","ack_policy":"explicit"}}`)
-		if !strings.Contains(e, "as consumer group x: the group has members") {
-			t.Error(e)
-		}
-		if e := b.refused("CONSUMER.INFO.press-0.x", ""); e != "10014 consumer not found" {
-			t.Errorf("it is there all the same: %s", e)
-		}
-	})
-}
-
-// While the disk stands still, whoever makes a consumer waits for it and no longer than
-// that is sensible; the next one is told to come again.
-func TestMakingOnAStalledDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.positions.setHold(true)
-		b.take("$JS.API.CONSUMER.CREATE.press-0.d", "first", `{"stream_name":"press-0","config":{`+durable+`}}`)
-		b.take("$JS.API.CONSUMER.CREATE.press-0.e", "second", `{"stream_name":"press-0","config":{"ack_policy":"none"}}`)
-		b.passes(makingTimeout + time.Millisecond)
-		if got := b.get("second"); len(got) != 1 || !strings.Contains(got[0].payload, `"err_code":10023`) {
-			t.Errorf("the second: %+v", got)
-		}
-		b.passes(commitTimeout)
-		if got := b.get("first"); len(got) != 1 || !strings.Contains(got[0].payload, `"err_code":10012`) {
-			t.Errorf("the first: %+v", got)
-		}
-		b.positions.letGo()
-		b.consumer("d", durable) // what was committed late is in nobody's way
 	})
 }
 
@@ -566,27 +427,6 @@ func TestUpdateOfAckWait(t *testing.T) {
 	})
 }
 
-// A consumer that is not durable goes when nobody uses it; one that is stays.
-func TestInactivity(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 1))
-		b.consumer("d", durable)
-		b.consumer("e", `"ack_policy":"none","inactive_threshold":10000000000`)
-		b.pull("e", "in", `{"batch":9,"expires":30000000000}`)
-		b.passes(39 * time.Second)
-		b.info("e")
-		if n := b.consumers(stream{name: "press-0"}); n != 2 {
-			t.Fatalf("%d consumers, want 2", n)
-		}
-		b.passes(2 * time.Second)
-		if e := b.refused("CONSUMER.INFO.press-0.e", ""); !strings.HasPrefix(e, "10014") {
-			t.Error(e)
-		}
-		b.passes(time.Hour)
-		b.info("d")
-	})
-}
-
 // A durable consumer's offset is committed again from time to time, so that it does
 // not expire while the box runs.
 func TestRefresh(t *testing.T) {
@@ -661,125 +501,6 @@ func TestPendingBudget(t *testing.T) {
 		b.ack("+ACK", got...)
 		if n := len(b.get("in")); n == 0 {
 			t.Error("acknowledgements make no room")
-		}
-	})
-}
-
-// Pulls and acknowledgements that come before consumers are loaded are done then.
-func TestBeforeLoaded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 10))
-		b.consumer("d", durable)
-		b.pull("d", "in", `{"batch":2}`)
-		got := b.get("in")
-		b.stop()
-		b.positions.setLoading(errFakeLoading)
-		b.start()
-		b.take(got[0].ackSubject, "", "+ACK")
-		b.pull("d", "in", `{"batch":2}`)
-		b.want("in")
-		if e := b.refused("CONSUMER.INFO.press-0.d", ""); !strings.HasPrefix(e, "10008") {
-			t.Error(e)
-		}
-		b.positions.setLoading(nil)
-		b.passes(2 * loadEvery)
-		b.want("in", "v2", "v3")
-		if info := b.info("d"); info.AckFloor.Stream != 1 {
-			t.Errorf("%+v", info)
-		}
-	})
-}
-
-// Where retention was faster than a consumer, it goes on with what there is, and the
-// loss is counted.
-func TestLateForRetention(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := press(0, 30)
-		b := newBox(t, Config{}, l)
-		b.consumer("d", durable)
-		b.pull("d", "in", `{"batch":3}`)
-		b.get("in")
-		b.reader.mu.Lock()
-		l.start, l.records = 10, l.records[10:]
-		b.reader.mu.Unlock()
-		b.pull("d", "in", `{"batch":2}`)
-		b.want("in", "v10", "v11")
-		if n := testutil.ToFloat64(b.pulling.counts.missed); n != 10 {
-			t.Errorf("%v records are counted as missed, want 10", n)
-		}
-		b.passes(40 * time.Second)
-		if info := b.info("d"); info.AckFloor.Stream != 10 {
-			t.Errorf("%+v", info)
-		}
-	})
-}
-
-// A record that was to come again and is gone from within the log is not waited for.
-func TestCompactedAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := press(0, 10)
-		b := newBox(t, Config{}, l)
-		b.consumer("d", durable)
-		b.pull("d", "in", `{"batch":4}`)
-		b.get("in")
-		b.reader.mu.Lock()
-		l.without(1, 2)
-		b.reader.mu.Unlock()
-		b.passes(31 * time.Second)
-		b.pull("d", "in", `{"batch":3}`)
-		b.want("in", "v0", "v3", "v4")
-		if info := b.info("d"); info.NumAckPending != 3 {
-			t.Errorf("%+v", info)
-		}
-	})
-}
-
-// A consumer of a topic that is deleted goes with it; one of a partition that is
-// offline waits.
-func TestTopicDeleted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := press(0, 2)
-		b := newBox(t, Config{}, l)
-		b.consumer("d", durable)
-		b.reader.mu.Lock()
-		l.err = errors.New("offline")
-		b.reader.mu.Unlock()
-		b.pull("d", "in", `{"batch":1,"expires":60000000000}`)
-		b.passes(5 * time.Second)
-		b.want("in")
-		b.reader.mu.Lock()
-		l.err = nil
-		b.reader.mu.Unlock()
-		b.passes(2 * time.Second)
-		b.want("in", "v0")
-		b.reader.mu.Lock()
-		b.reader.logs = nil
-		b.reader.mu.Unlock()
-		b.pull("d", "in", `{"batch":1,"expires":60000000000}`)
-		b.want("in", "409 Consumer Deleted")
-	})
-}
-
-// Consumers of a deleted topic go also when nobody pulls. One that is ahead of a topic
-// that was made anew waits, and can be deleted.
-func TestTopicMadeAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBox(t, Config{}, press(0, 20))
-		b.consumer("d", durable)
-		b.pull("d", "in", `{"batch":15}`)
-		b.get("in")
-		b.reader.mu.Lock()
-		b.reader.logs = []*fakeLog{press(0, 3)}
-		b.reader.mu.Unlock()
-		b.pull("d", "in", `{"batch":15,"expires":2000000000}`)
-		b.passes(3 * time.Second)
-		b.want("in", "408 Request Timeout")
-		b.reader.mu.Lock()
-		b.reader.logs = nil
-		b.reader.mu.Unlock()
-		b.passes(tidyEvery)
-		if n := b.consumers(stream{name: "press-0"}); n != 0 {
-			t.Errorf("%d consumers of a topic that is deleted", n)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func (t *consumers) lastPerSubject(c *call, st stream, filters []filter, within 
 		if enough = left.take(f.record) && len(last) <= maxLastSubjects; !enough {
 			return false
 		}
-		if slices.ContainsFunc(filters, func(want filter) bool { return want.matches(f.subject) }) {
+		if slices.ContainsFunc(filters, func(want filter) bool { return want.Matches(f.subject) }) {
 			last[string(f.subject)] = f.offset
 		}
 		return true

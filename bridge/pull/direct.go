@@ -33,7 +33,7 @@ func directGet(s *Service, c *call) {
 func directLast(s *Service, c *call) {
 	st, err := streamOf(c.tokens[0])
 	r := getRequest{LastFor: filter(c.tokens[1])}
-	if err == nil && !r.LastFor.valid() {
+	if err == nil && !validFilter(r.LastFor) {
 		err = errUnanswerable.with("its subject is not valid")
 	}
 	if err == nil {
@@ -115,7 +115,7 @@ type batch struct {
 
 // take sends f if it is wanted, and reports whether more are.
 func (b *batch) take(f *found) bool {
-	if want := b.request.NextFor; want != "" && !want.matches(f.subject) {
+	if want := b.request.NextFor; want != "" && !want.Matches(f.subject) {
 		if !b.left.take(f.record) {
 			b.err = b.service.searchLimit()
 		}

@@ -28,7 +28,7 @@ func (r *getRequest) check() string {
 		return "it names neither a sequence nor a subject nor a time"
 	case r.Sequence > 0 && r.StartTime != nil, last && (r.Sequence > 0 || r.StartTime != nil || next || r.Batch > 0):
 		return "it names more than one place to look at"
-	case last && !r.LastFor.valid(), next && !r.NextFor.valid():
+	case last && !validFilter(r.LastFor), next && !validFilter(r.NextFor):
 		return "its subject is not valid"
 	case r.Batch < 0 || r.MaxBytes < 0:
 		return "a number is below 0"

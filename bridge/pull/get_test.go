@@ -226,7 +226,7 @@ func TestSearchesAgreeWithALookAtAll(t *testing.T) {
 			from := start + random.Int64N(int64(n)+1)
 			first, last := int64(-1), int64(-1)
 			for _, f := range l.records {
-				if want.matches(f.Headers[0].Value) {
+				if want.Matches(f.Headers[0].Value) {
 					last = f.offset
 					if first < 0 && f.offset >= from {
 						first = f.offset

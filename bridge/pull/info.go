@@ -121,7 +121,7 @@ func (s *Service) subjects(st stream) []string {
 	var all []string
 	add := func(subject string) {
 		for _, have := range all {
-			if filter(have).covers(filter(subject)) {
+			if filter(have).Covers(filter(subject)) {
 				return
 			}
 		}

@@ -140,7 +140,7 @@ func (s *Service) first(c *call, st stream, from, end int64, want filter, left *
 		if enough = left.take(f.record); !enough {
 			return false
 		}
-		if want == "" || want.matches(f.subject) {
+		if want == "" || want.Matches(f.subject) {
 			offset = f.offset
 		}
 		return offset == end
@@ -172,7 +172,7 @@ func (s *Service) last(c *call, st stream, want filter, left *budget) (offset in
 		}
 		from := max(within.start, end-min(step, left.records))
 		_, err := s.scan(c, st, from, end, func(f *found) bool {
-			if want.matches(f.subject) {
+			if want.Matches(f.subject) {
 				offset = f.offset
 			}
 			enough = left.take(f.record)

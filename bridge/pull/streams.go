@@ -50,7 +50,7 @@ func (s *Service) chosen(c *call, limit int) (streams []stream, p page, err erro
 	if err := c.decode(&r); err != nil {
 		return nil, page{}, err
 	}
-	if r.Offset < 0 || r.Subject != "" && !r.Subject.valid() {
+	if r.Offset < 0 || r.Subject != "" && !validFilter(r.Subject) {
 		return nil, page{}, errBadRequest.with("its offset or subject is not valid")
 	}
 	p = page{Offset: r.Offset, Limit: limit}
@@ -72,7 +72,7 @@ func (s *Service) chosen(c *call, limit int) (streams []stream, p page, err erro
 
 // wanted reports whether messages on a subject may be in a topic.
 func (s *Service) wanted(topic string, subject filter) bool {
-	return subject == "" || slices.ContainsFunc(s.subjects(stream{topic: topic}), func(of string) bool { return subject.overlaps(filter(of)) })
+	return subject == "" || slices.ContainsFunc(s.subjects(stream{topic: topic}), func(of string) bool { return subject.Overlaps(filter(of)) })
 }
 
 func getStreamNames(s *Service, c *call) (any, error) {
@@ -167,7 +167,7 @@ func getStreamInfo(s *Service, c *call) (any, error) {
 // looking at all of them, so that it is only done in a stream that is small enough.
 func (s *Service) countSubjects(c *call, st stream, r *infoRequest, info *streamInfo) (*page, error) {
 	switch {
-	case !r.SubjectsFilter.valid() || r.Offset < 0:
+	case !validFilter(r.SubjectsFilter) || r.Offset < 0:
 		return nil, errBadRequest.with("its subjects_filter or offset is not valid")
 	case !c.slow:
 		return nil, s.searchLimit()
@@ -179,7 +179,7 @@ func (s *Service) countSubjects(c *call, st stream, r *infoRequest, info *stream
 		if enough = left.take(f.record) && len(counts) <= subjectsPerPage; !enough {
 			return false
 		}
-		if r.SubjectsFilter.matches(f.subject) {
+		if r.SubjectsFilter.Matches(f.subject) {
 			counts[string(f.subject)]++
 		}
 		return true

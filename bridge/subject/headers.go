@@ -35,7 +35,7 @@ var reservedHeaders = []string{"hw-", "Nats-"}
 
 // compileHeaders takes rules apart, for the subjects of p, and returns everything
 // that is wrong with them.
-func compileHeaders(rules []HeaderRule, p pattern) (headers []header, errs []error) {
+func compileHeaders(rules []HeaderRule, p splitPattern) (headers []header, errs []error) {
 	if len(rules) > maxHeaders {
 		return nil, []error{fmt.Errorf("headers: %d, at most %d are allowed", len(rules), maxHeaders)}
 	}

@@ -9,7 +9,7 @@ func (t *Table) Leading(topic string) []string {
 	var patterns []string
 	for i := range t.rules {
 		if t.rules[i].topic.canBe(topic) {
-			patterns = append(patterns, strings.Join(t.rules[i].pattern.tokens, "."))
+			patterns = append(patterns, string(t.rules[i].pattern.whole))
 		}
 	}
 	return patterns

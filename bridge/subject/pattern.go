@@ -11,31 +11,36 @@ import (
 // that nats-server takes.
 const maxPatternLen = 1024
 
-// pattern is a NATS subject with wildcards, a token each.
-type pattern struct {
+// splitPattern is a rule's Pattern, taken apart once for all the subjects that are
+// held against it.
+type splitPattern struct {
+	whole  Pattern
 	tokens []string
-	open   bool // the last token is >, which stands for one token or more
+	open   bool // the last token is >
+}
+
+func splitTokens(tokens []string) splitPattern {
+	return splitPattern{Pattern(strings.Join(tokens, ".")), tokens, tokens[len(tokens)-1] == ">"}
 }
 
 func wild(token string) bool { return token == "*" || token == ">" }
 
-func parsePattern(s string) (pattern, error) {
+func parsePattern(s string) (splitPattern, error) {
 	switch {
 	case s == "":
-		return pattern{}, errors.New("subject: it is empty")
+		return splitPattern{}, errors.New("subject: it is empty")
 	case len(s) > maxPatternLen:
-		return pattern{}, fmt.Errorf("subject: %d bytes, at most %d are allowed", len(s), maxPatternLen)
+		return splitPattern{}, fmt.Errorf("subject: %d bytes, at most %d are allowed", len(s), maxPatternLen)
 	case reserved([]byte(s)):
-		return pattern{}, fmt.Errorf("subject: %.60q can match nothing, subjects that start with $ or _INBOX. are never taken", s)
+		return splitPattern{}, fmt.Errorf("subject: %.60q can match nothing, subjects that start with $ or _INBOX. are never taken", s)
 	}
-	p := pattern{tokens: strings.Split(s, ".")}
-	for i, token := range p.tokens {
-		if err := checkToken(token, i == len(p.tokens)-1); err != nil {
-			return pattern{}, fmt.Errorf("subject: token %d of %.60q: %w", i+1, s, err)
+	tokens := strings.Split(s, ".")
+	for i, token := range tokens {
+		if err := checkToken(token, i == len(tokens)-1); err != nil {
+			return splitPattern{}, fmt.Errorf("subject: token %d of %.60q: %w", i+1, s, err)
 		}
 	}
-	p.open = p.tokens[len(p.tokens)-1] == ">"
-	return p, nil
+	return splitTokens(tokens), nil
 }
 
 func checkToken(token string, last bool) error {
@@ -54,7 +59,7 @@ func checkToken(token string, last bool) error {
 
 // example is a subject that p matches, with n tokens or more if p is open. What p
 // leaves open is the letter x.
-func (p pattern) example(n int) []byte {
+func (p splitPattern) example(n int) []byte {
 	tokens := slices.Clone(p.tokens)
 	for i, token := range tokens {
 		if wild(token) {
@@ -76,7 +81,7 @@ func reserved(subject []byte) bool {
 }
 
 // matches reports whether p takes the subject of the given tokens.
-func (p pattern) matches(subject []byte, tokens []span) bool {
+func (p splitPattern) matches(subject []byte, tokens []span) bool {
 	if len(tokens) < len(p.tokens) || len(tokens) > len(p.tokens) && !p.open {
 		return false
 	}
@@ -88,26 +93,9 @@ func (p pattern) matches(subject []byte, tokens []span) bool {
 	return true
 }
 
-// covers reports whether p takes every subject that q takes.
-func (p pattern) covers(q pattern) bool {
-	for i, mine := range p.tokens {
-		switch {
-		case i == len(q.tokens):
-			return false
-		case mine == ">":
-			return true
-		case q.tokens[i] == ">", mine != "*" && mine != q.tokens[i]:
-			return false
-		}
-	}
-	return len(p.tokens) == len(q.tokens)
-}
-
 // split returns two patterns that together match what p, which ends in >, does.
-func (p pattern) split() (one, more pattern) {
+func (p splitPattern) split() (one, more splitPattern) {
 	last := len(p.tokens) - 1
-	one.tokens = append(slices.Clone(p.tokens[:last]), "*")
-	more.tokens = append(slices.Clone(one.tokens), ">")
-	more.open = true
-	return one, more
+	tokens := append(slices.Clone(p.tokens[:last]), "*")
+	return splitTokens(tokens), splitTokens(append(slices.Clone(tokens), ">"))
 }

@@ -55,7 +55,7 @@ func (t *Table) NamedTopics() []string {
 
 // covers reports that the rules so far leave nothing of p, which is subject taken
 // apart, to a later one.
-func (t *Table) covers(p pattern, subject string, rules []Rule) error {
+func (t *Table) covers(p splitPattern, subject string, rules []Rule) error {
 	if i, ok := t.coveredBy(p); ok {
 		return fmt.Errorf("subject: %.60q never gets here, rule %d (%.60q) takes all of it", subject, i, rules[i].Subject)
 	}
@@ -73,12 +73,12 @@ func (t *Table) covers(p pattern, subject string, rules []Rule) error {
 
 // coveredBy looks for a rule so far that takes everything that p takes. A pattern
 // that could not be parsed has no tokens, and neither covers nor is covered.
-func (t *Table) coveredBy(p pattern) (int, bool) {
+func (t *Table) coveredBy(p splitPattern) (int, bool) {
 	if len(p.tokens) == 0 {
 		return 0, false
 	}
 	for i, r := range t.rules {
-		if len(r.pattern.tokens) > 0 && r.pattern.covers(p) {
+		if len(r.pattern.tokens) > 0 && r.pattern.whole.Covers(p.whole) {
 			return i, true
 		}
 	}

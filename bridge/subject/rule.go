@@ -49,7 +49,7 @@ func Validate(rules []Rule) error {
 
 // rule is a Rule taken apart.
 type rule struct {
-	pattern    pattern
+	pattern    splitPattern
 	topic, key template
 	headers    []header
 	fixedTopic string // the topic, if it does not depend on the subject; known to be valid
@@ -108,7 +108,7 @@ func compile(r Rule) (rule, []error) {
 
 // checkTopic prepares a template, and refuses one that makes no valid topic of any
 // subject that p matches: tokens that p leaves open count as a letter.
-func checkTopic(t template, p pattern) error {
+func checkTopic(t template, p splitPattern) error {
 	if err := t.fit(p); err != nil {
 		return err
 	}

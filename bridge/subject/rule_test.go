@@ -155,7 +155,7 @@ func TestCovers(t *testing.T) {
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.covers(q); got != tc.want {
+		if got := p.whole.Covers(q.whole); got != tc.want {
 			t.Errorf("%q covers %q: %v, want %v", tc.p, tc.q, got, tc.want)
 		}
 	}

@@ -102,7 +102,7 @@ func parsePlace(name string) (part, error) {
 }
 
 // fit prepares t for the subjects of p, or reports a part that none of them has.
-func (t template) fit(p pattern) error {
+func (t template) fit(p splitPattern) error {
 	for i := range t {
 		switch part := &t[i]; part.what {
 		case token:

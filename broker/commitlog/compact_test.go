@@ -2,7 +2,6 @@ package commitlog
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,142 +14,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/headwater/headwater/broker/codec"
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/record"
 )
-
-var cleanerOptions = CleanerOptions{
-	BufferBytes: 1 << 20, MaxBatchBytes: 1 << 20, Decompress: codec.Decompress, Compress: codec.Compress,
-}
-
-// compacting has small segments, and compacts whatever there is to compact.
-var compacting = Settings{SegmentBytes: 1500, RetentionBytes: -1, Retention: -1, Compact: true, DeleteRetention: time.Hour}
-
-// keyed is a record of a test; without a value it is a tombstone.
-type keyed struct {
-	key, value string
-	tombstone  bool
-}
-
-// keyedBatch returns the records as one batch, compressed as c says. A key of "-"
-// is null.
-func keyedBatch(t testing.TB, c record.Codec, records ...keyed) record.Batch {
-	t.Helper()
-	var bu record.Builder
-	for i, r := range records {
-		key, value := []byte(r.key), []byte(r.value)
-		if r.key == "-" {
-			key = nil
-		}
-		if r.tombstone {
-			value = nil
-		}
-		bu.Add(int64(1000+i), key, value, []record.Header{{Key: "h", Value: []byte("x")}})
-	}
-	b := bu.Batch()
-	packed, err := codec.Compress(c, b.Payload())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.With(c, packed, b.Count(), b.MaxTimestamp())
-}
-
-// from makes b one of an idempotent producer.
-func from(b record.Batch, producerID int64, sequence int32) record.Batch {
-	binary.BigEndian.PutUint64(b[43:], uint64(producerID))
-	binary.BigEndian.PutUint16(b[51:], 0)
-	binary.BigEndian.PutUint32(b[53:], uint32(sequence))
-	return b.With(b.Codec(), b.Payload(), b.Count(), b.MaxTimestamp())
-}
-
-// compact runs the cleaner until there is nothing to do.
-func compact(t testing.TB, d *Dir, o CleanerOptions, logs ...Compactable) {
-	t.Helper()
-	c := NewCleaner(d, o)
-	for range 1000 {
-		if !c.CleanDirtiest(context.Background(), logs) {
-			if c.keys != nil || len(c.resting) > 0 {
-				t.Fatalf("the cleaner holds %v, and has given up on %v", c.keys != nil, c.resting)
-			}
-			return
-		}
-	}
-	t.Fatal("the cleaner does not come to an end")
-}
-
-func whole(l *watched) Compactable {
-	return Compactable{Log: l.Log, HighWatermark: l.EndOffset()}
-}
-
-// seal ends the active segment, so that it can be compacted.
-func seal(t testing.TB, l *watched) {
-	t.Helper()
-	if err := l.rollForDrop(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// found is a record as a reader finds it.
-type found struct {
-	offset    int64
-	timestamp int64
-	keyed
-}
-
-// contents reads the log whole, and holds what every reader relies on: offsets go
-// up, batches do not overlap, and each starts where a read from its offset starts.
-func contents(t testing.TB, l *Log) []found {
-	t.Helper()
-	var all []found
-	next := l.StartOffset()
-	for rest := everything(t, l); len(rest) > 0; {
-		b, after, err := record.Next(rest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.BaseOffset() < next {
-			t.Fatalf("batch at %d after offset %d", b.BaseOffset(), next-1)
-		}
-		next, rest = b.NextOffset(), after
-		payload, err := codec.Decompress(b.Codec(), b.Payload(), 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = b.Each(payload, func(r record.Record, _ []byte) error {
-			f := found{b.BaseOffset() + int64(r.OffsetDelta), b.BaseTimestamp() + r.TimestampDelta, keyed{string(r.Key), string(r.Value), r.Value == nil}}
-			if f.timestamp > b.MaxTimestamp() {
-				t.Fatalf("record %+v is later than its batch's %d", f, b.MaxTimestamp())
-			}
-			all = append(all, f)
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if next != l.EndOffset() {
-		t.Fatalf("the log can be read up to %d, and ends at %d", next, l.EndOffset())
-	}
-	return all
-}
-
-// latest is what a reader makes of a log from its beginning: the last value of each
-// key that is not deleted.
-func latest(all []found) map[string]string {
-	values := map[string]string{}
-	for _, f := range all {
-		if values[f.key] = f.value; f.tombstone {
-			delete(values, f.key)
-		}
-	}
-	return values
-}
-
-// counted is what was counted as lost.
-func counted(d *Dir) (gaps float64) {
-	return testutil.ToFloat64(d.metrics.gaps) + testutil.ToFloat64(d.metrics.quarantined)
-}
 
 // Random writes over many segments, compacted again and again, with all codecs,
 // with little and with much memory for keys, over restarts: what a reader makes of
@@ -220,37 +86,6 @@ func TestCompactModel(t *testing.T) {
 	}
 }
 
-// checkCompacted holds that no key comes twice in the sealed segments.
-func checkCompacted(t testing.TB, l *Log, all []found) {
-	t.Helper()
-	end, at := l.view.Load().active().baseOffset, map[string]int64{}
-	for _, f := range all {
-		if f.offset >= end {
-			continue
-		}
-		if before, twice := at[f.key]; twice {
-			t.Fatalf("%s is at %d and at %d, both sealed", f.key, before, f.offset)
-		}
-		at[f.key] = f.offset
-	}
-}
-
-// checkReads reads from every offset, and finds first what comes first.
-func checkReads(t testing.TB, l *Log, all []found) {
-	t.Helper()
-	for offset := l.StartOffset(); offset < l.EndOffset(); offset++ {
-		got, err := l.Read(offset, l.EndOffset(), 1, true)
-		if err != nil || len(got) == 0 {
-			t.Fatalf("read from %d: %d bytes, %v", offset, len(got), err)
-		}
-		b := record.Batch(got)
-		i, _ := slices.BinarySearchFunc(all, offset, func(f found, offset int64) int { return int(f.offset - offset) })
-		if b.NextOffset() <= offset || i < len(all) && b.BaseOffset() > all[i].offset {
-			t.Fatalf("read from %d gives %d to %d; the next record is at %d", offset, b.BaseOffset(), b.LastOffset(), all[i].offset)
-		}
-	}
-}
-
 // Tombstones stay until they have been compacted for as long as the settings say,
 // by the age clock, and go with the first compaction after that.
 func TestCompactTombstones(t *testing.T) {
@@ -315,17 +150,6 @@ func TestCompactTombstonesWithoutAges(t *testing.T) {
 	}
 }
 
-// tombstones returns those of a log, by key.
-func tombstones(all []found) map[string]found {
-	by := map[string]found{}
-	for _, f := range all {
-		if f.tombstone {
-			by[f.key] = f
-		}
-	}
-	return by
-}
-
 // What a producer sent last stays, though it be without records, as long as the
 // producer is remembered; and so does the last batch of each segment.
 func TestCompactKeepsProducersLastBatch(t *testing.T) {
@@ -377,11 +201,6 @@ func TestCompactSyncsProducersLastBatch(t *testing.T) {
 	if got := contents(t, l.Log); len(got) != 2 || l.DurableEnd() <= last {
 		t.Errorf("%+v is left, durable to %d, want beyond %d", got, l.DurableEnd(), last)
 	}
-}
-
-func (c Compactable) at(highWatermark int64) Compactable {
-	c.HighWatermark = highWatermark
-	return c
 }
 
 // What cannot be looked into stays byte for byte, and the tombstones behind it do,
@@ -465,139 +284,6 @@ func TestCompactWritesNothingInVain(t *testing.T) {
 	}
 	if after := everything(t, l.Log); string(after) != string(before) {
 		t.Error("the log is another one")
-	}
-}
-
-// Too little memory for the keys takes several rounds, and each says that it was
-// too little.
-func TestCompactWithLittleMemory(t *testing.T) {
-	d := start(t, disk.NewCrash(1), Options{})
-	l := d.mustOpen(t, "t-0", compacting)
-	for range 2 {
-		for i := range 40 {
-			l.mustAppend(t, keyedBatch(t, record.Snappy, keyed{key: fmt.Sprint(i), value: strings.Repeat("v", 90)}))
-		}
-	}
-	seal(t, l)
-	o := cleanerOptions
-	o.BufferBytes = 12 * slotBytes // 9 keys
-	compact(t, d.Dir, o, whole(l))
-	if full, rounds := testutil.ToFloat64(d.metrics.fullRounds), testutil.ToFloat64(d.metrics.rounds); full < 7 || rounds != full+1 {
-		t.Errorf("%v rounds, %v of them full", rounds, full)
-	}
-	checkCompacted(t, l.Log, contents(t, l.Log))
-}
-
-// The settings say when a log is compacted, and what of it.
-func TestCompactWhen(t *testing.T) {
-	clock := newFakeClock()
-	d := start(t, disk.NewCrash(1), Options{Clock: clock})
-	l := d.mustOpen(t, "t-0", compacting)
-	batch := func() { // some 800 bytes: one in each segment
-		l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: strings.Repeat("v", 700)}))
-	}
-	batch()
-	batch()
-	batch()
-	seal(t, l)
-	clock.pass(time.Minute)
-	batch()
-	seal(t, l)
-	end := l.EndOffset()
-	for name, tc := range map[string]struct {
-		cleanEnd, highWatermark int64
-		change                  func(*Settings)
-		due                     bool
-		until                   int64
-	}{
-		"all":           {0, end, func(*Settings) {}, true, 4},
-		"clean":         {4, end, func(*Settings) {}, false, 4},
-		"highWatermark": {0, 3, func(*Settings) {}, true, 3},
-		"inside":        {0, 2, func(*Settings) {}, true, 2},
-		"beyond":        {99, end, func(*Settings) {}, true, 4},
-		"enough":        {2, end, func(s *Settings) { s.MinDirtyRatio = 0.4 }, true, 4},
-		"tooLittle":     {2, end, func(s *Settings) { s.MinDirtyRatio = 0.6 }, false, 4},
-		"overdue":       {2, end, func(s *Settings) { s.MinDirtyRatio, s.MaxCompactionLag = 0.6, 30*time.Second }, true, 4},
-		"notOverdue":    {2, end, func(s *Settings) { s.MinDirtyRatio, s.MaxCompactionLag = 0.6, 2*time.Minute }, false, 4},
-		"young":         {0, end, func(s *Settings) { s.MinCompactionLag = 30 * time.Second }, true, 3},
-		"allYoung":      {0, end, func(s *Settings) { s.MinCompactionLag = 2 * time.Minute }, false, 0},
-	} {
-		s := compacting
-		tc.change(&s)
-		l.Configure(s)
-		now := d.clock.now()
-		got := l.dirt(tc.cleanEnd, tc.highWatermark, now)
-		if got.due(&s) != tc.due {
-			t.Errorf("%s: due %v, %+v, ratio %v", name, got.due(&s), got, got.ratio())
-		}
-		if until := l.cleanableEnd(l.view.Load(), got.from, tc.highWatermark, now); until != tc.until {
-			t.Errorf("%s: up to %d, want %d", name, until, tc.until)
-		}
-	}
-	s := compacting
-	s.Compact = false
-	l.Configure(s)
-	compact(t, d.Dir, cleanerOptions, whole(l))
-	if n := testutil.ToFloat64(d.metrics.rounds); n != 0 {
-		t.Errorf("%v rounds over a log that is not to be compacted", n)
-	}
-}
-
-func TestGroups(t *testing.T) {
-	seg := func(base, end, size int64, horizon time.Duration) part {
-		return part{sizeBytes: size, baseOffset: base, endOffset: end, horizon: horizon}
-	}
-	alone := seg(10, 20, 10, 0)
-	alone.alone = true
-	for name, tc := range map[string]struct {
-		parts []part
-		want  string
-	}{
-		"none":     {nil, "[]"},
-		"fit":      {[]part{seg(0, 10, 50, 0), seg(10, 20, 50, 0)}, "[{0 2}]"},
-		"tooLarge": {[]part{seg(0, 10, 50, 0), seg(10, 20, 51, 0), seg(20, 30, 49, 0)}, "[{0 1} {1 3}]"},
-		"oneLarge": {[]part{seg(0, 10, 500, 0), seg(10, 20, 1, 0)}, "[{0 1} {1 2}]"},
-		"tooFar":   {[]part{seg(0, 10, 1, 0), seg(10, 10+1<<31, 1, 0), seg(10+1<<31, 20+1<<31, 1, 0)}, "[{0 1} {1 2} {2 3}]"},
-		"sameTime": {[]part{seg(0, 10, 1, 60), seg(10, 20, 1, 69)}, "[{0 2}]"},
-		"later":    {[]part{seg(0, 10, 1, 69), seg(10, 20, 1, 70)}, "[{0 1} {1 2}]"},
-		"without":  {[]part{seg(0, 10, 1, 0), seg(10, 20, 1, 69), seg(20, 30, 1, 0), seg(30, 40, 1, 71)}, "[{0 3} {3 4}]"},
-		"alone":    {[]part{seg(0, 10, 1, 0), alone, seg(20, 30, 1, 0)}, "[{0 1} {1 2} {2 3}]"},
-	} {
-		if got := fmt.Sprint(groups(tc.parts, 100, 10)); got != tc.want {
-			t.Errorf("%s: %s, want %s", name, got, tc.want)
-		}
-	}
-}
-
-// Of several logs the dirtiest is first; those that are deleted leave no trace for
-// another of their name.
-func TestCompactPicksDirtiest(t *testing.T) {
-	d := start(t, disk.NewCrash(1), Options{})
-	var logs []Compactable
-	for i := range 3 {
-		l := d.mustOpen(t, fmt.Sprint("t-", i), compacting)
-		for range 1 + i {
-			l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: strings.Repeat("v", 1000)}))
-			seal(t, l)
-		}
-		if err := d.cleanPoints.set(l.name, 1); err != nil {
-			t.Fatal(err)
-		}
-		logs = append(logs, whole(l))
-	}
-	c := NewCleaner(d.Dir, cleanerOptions)
-	if got, from, found := c.pick(logs); !found || got.Log != logs[2].Log || from != 1 {
-		t.Errorf("picked %s from %d, %v", got.Log.name, from, found)
-	}
-	if got := testutil.ToFloat64(d.metrics.dirtiest); int(got) != 66 {
-		t.Errorf("the dirtiest is %v percent dirty, want 66", got)
-	}
-	if err := d.DeleteLog("t-2"); err != nil {
-		t.Fatal(err)
-	}
-	points, err := parseOffsets(get(t, d.fs, "data/"+cleanerFile))
-	if err != nil || !maps.Equal(points, map[string]int64{"t-0": 1, "t-1": 1}) {
-		t.Errorf("the checkpoint has %v, %v", points, err)
 	}
 }
 
@@ -742,27 +428,6 @@ func TestCompactFailedSync(t *testing.T) {
 	}
 }
 
-// A stop does not wait for a compaction that is throttled.
-func TestCompactStops(t *testing.T) {
-	d := start(t, disk.NewCrash(1), Options{})
-	l := d.mustOpen(t, "t-0", compacting)
-	for range 10 {
-		l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: strings.Repeat("v", 700)}))
-	}
-	o := cleanerOptions
-	o.BytesPerSecond = 1
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan bool)
-	go func() { ended <- NewCleaner(d.Dir, o).CleanDirtiest(ctx, []Compactable{whole(l)}) }()
-	cancel()
-	if <-ended {
-		t.Error("the cleaner wants to go on")
-	}
-	if n := testutil.ToFloat64(d.metrics.writtenBytes); n != 0 {
-		t.Errorf("%v bytes written", n)
-	}
-}
-
 // What compaction leaves in a data directory is known to who checks one.
 func TestCompactedFilesAreKnown(t *testing.T) {
 	fsys := disk.NewCrash(1)
@@ -803,24 +468,5 @@ func TestCompactNewLogOfAnOldName(t *testing.T) {
 		if err := fsys.RemoveAll("data/t-0"); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// A log that is deleted while it is compacted leaves no checkpoint to the next one
-// of its name.
-func TestCompactOfADeletedLog(t *testing.T) {
-	d := start(t, disk.NewCrash(1), Options{})
-	l := d.mustOpen(t, "t-0", compacting)
-	l.mustAppend(t, keyedBatch(t, record.None, keyed{key: "a", value: "1"}))
-	seal(t, l)
-	c := NewCleaner(d.Dir, cleanerOptions)
-	c.keys = newOffsetMap(cleanerOptions.BufferBytes)
-	r := newRound(context.Background(), c, whole(l), 0)
-	if err := d.DeleteLog("t-0"); err != nil {
-		t.Fatal(err)
-	}
-	r.view = &view{r.view.segments[1:]} // it has been through all by then
-	if err := r.run(); !errors.Is(err, ErrClosed) || d.cleanPoints.get("t-0") != 0 {
-		t.Errorf("compaction ends with %v; the checkpoint says %d", err, d.cleanPoints.get("t-0"))
 	}
 }

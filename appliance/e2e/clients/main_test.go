@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/appliance/process"
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // patience is how long anything here may take before it counts as not happening.
@@ -50,19 +51,7 @@ func prepareAndRun(m *testing.M) int {
 // ends.
 func start(t *testing.T, env ...string) *process.Process {
 	t.Helper()
-	p, err := process.New(headwater, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Env = env
-	t.Cleanup(func() {
-		if err := p.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the process wrote:\n%s", p.Log())
-		}
-	})
+	p := processtest.New(t, headwater, t.TempDir(), env...)
 	if err := p.Start(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/headwater/headwater/appliance/e2e/install"
 	"github.com/headwater/headwater/appliance/process"
+	"github.com/headwater/headwater/appliance/process/processtest"
 )
 
 // patience is how long anything here may take before it counts as not happening.
@@ -80,19 +81,7 @@ func prepare(ctx context.Context) (err error) {
 // ends.
 func start(t *testing.T, env ...string) *process.Process {
 	t.Helper()
-	p, err := process.New(headwater, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Env = env
-	t.Cleanup(func() {
-		if err := p.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the process wrote:\n%s", p.Log())
-		}
-	})
+	p := processtest.New(t, headwater, t.TempDir(), env...)
 	if err := p.Start(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
