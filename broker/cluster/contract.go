@@ -1,0 +1,78 @@
+package cluster
+
+import (
+	"strconv"
+
+	"github.com/headwater/headwater/broker/topic"
+)
+
+// What stands in ZooKeeper, in the words of the rooms that read and write it. The
+// forms on the wire are in zk.
+
+// TopicPartition names a partition.
+type TopicPartition struct {
+	Topic string
+	Index int32
+}
+
+func (tp TopicPartition) String() string { return tp.Topic + "-" + strconv.Itoa(int(tp.Index)) }
+
+// Registration is a broker as it has registered: it lives as long as its session.
+type Registration struct {
+	ID        int32
+	Epoch     int64 // broker epoch: another one each time that it registers
+	Endpoints []Endpoint
+	Rack      string // "": none
+}
+
+// Endpoint is where a broker listens.
+type Endpoint struct {
+	Listener string // its name, "PLAINTEXT" say
+	Protocol string // the security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL
+	Host     string
+	Port     int32
+}
+
+// Assignment is which brokers have a partition. Adding and Removing are subsets of
+// Replicas, of a partition that is being reassigned.
+type Assignment struct {
+	Replicas, Adding, Removing []int32
+}
+
+// TopicAssignment is where the partitions of a topic are to be.
+type TopicAssignment struct {
+	ID         topic.ID // zero: made by a broker that knows no ids
+	Partitions map[int32]Assignment
+	Version    int32 // of the node; a write says which one it replaces
+}
+
+// PartitionState is who leads a partition, as decided last.
+type PartitionState struct {
+	Leader          int32 // -1: none
+	LeaderEpoch     int32
+	ControllerEpoch int32 // of the controller that decided
+	ISR             []int32
+	Recovering      bool  // the leader was not in the ISR when it was elected
+	PartitionEpoch  int32 // of the node: a write says which one it replaces
+}
+
+// Change is something in ZooKeeper that a controller reads anew.
+type Change struct {
+	Kind  ChangeKind
+	Topic string // of TopicChanged
+}
+
+// ChangeKind says what changed.
+type ChangeKind int8
+
+// The kinds of changes.
+const (
+	BrokersChanged       ChangeKind = iota // who is registered, or as what
+	TopicsChanged                          // which topics there are
+	TopicChanged                           // where a topic's partitions are to be
+	DeletionsChanged                       // which topics are to be deleted
+	ISRsChanged                            // leaders have written states themselves
+	LogDirsChanged                         // a broker's disk has failed
+	ElectionsChanged                       // preferred leaders are asked for, by a node
+	ReassignmentsChanged                   // partitions are to move, by a node
+)
