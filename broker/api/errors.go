@@ -72,6 +72,11 @@ var codes = []struct {
 	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
 	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
 
+	{cluster.ErrFenced, wire.NotController},
+	{cluster.ErrNotController, wire.NotController},
+	{cluster.ErrStaleBrokerEpoch, wire.StaleBrokerEpoch},
+	{cluster.ErrStaleControllerEpoch, wire.StaleControllerEpoch},
+	{cluster.ErrVersion, wire.InvalidUpdateVersion},
 	{cluster.ErrUnknownTopic, wire.UnknownTopicOrPartition},
 	{cluster.ErrTopicExists, wire.TopicAlreadyExists},
 	{cluster.ErrInvalidPartitions, wire.InvalidPartitions},

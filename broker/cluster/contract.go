@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/headwater/headwater/broker/topic"
@@ -8,6 +9,20 @@ import (
 
 // What stands in ZooKeeper, in the words of the rooms that read and write it. The
 // forms on the wire are in zk.
+
+// What is refused for being late.
+var (
+	// ErrFenced is returned to a controller once another has been elected.
+	ErrFenced = errors.New("another controller has been elected")
+	// ErrNotController is returned for what only the controller can do.
+	ErrNotController = errors.New("this broker is not the controller")
+	// ErrStaleBrokerEpoch is returned for what a broker's earlier registration asked.
+	ErrStaleBrokerEpoch = errors.New("the broker has registered again since")
+	// ErrStaleControllerEpoch is returned for what an earlier controller ordered.
+	ErrStaleControllerEpoch = errors.New("a later controller has given orders")
+	// ErrVersion is returned for a node that is not as the writer believes.
+	ErrVersion = errors.New("changed by someone else meanwhile")
+)
 
 // TopicPartition names a partition.
 type TopicPartition struct {

@@ -8,6 +8,9 @@ const (
 	Fetch                       int16 = 1
 	ListOffsets                 int16 = 2
 	Metadata                    int16 = 3
+	LeaderAndISR                int16 = 4
+	StopReplica                 int16 = 5
+	UpdateMetadata              int16 = 6
 	ControlledShutdown          int16 = 7
 	OffsetCommit                int16 = 8
 	OffsetFetch                 int16 = 9
@@ -38,8 +41,10 @@ const (
 	OffsetDelete                int16 = 47
 	DescribeClientQuotas        int16 = 48
 	AlterClientQuotas           int16 = 49
+	AlterPartition              int16 = 56
 	DescribeCluster             int16 = 60
 	DescribeProducers           int16 = 61
+	AllocateProducerIDs         int16 = 67
 	DescribeTopicPartitions     int16 = 75
 )
 
@@ -58,11 +63,14 @@ const (
 	RequestTimedOut              ErrorCode = 7
 	ReplicaNotAvailable          ErrorCode = 9
 	MessageTooLarge              ErrorCode = 10
+	StaleControllerEpoch         ErrorCode = 11
 	OffsetMetadataTooLarge       ErrorCode = 12
 	CoordinatorLoadInProgress    ErrorCode = 14
 	CoordinatorNotAvailable      ErrorCode = 15
 	NotCoordinator               ErrorCode = 16
 	InvalidTopic                 ErrorCode = 17
+	NotEnoughReplicas            ErrorCode = 19
+	NotEnoughReplicasAfterAppend ErrorCode = 20
 	InvalidRequiredAcks          ErrorCode = 21
 	IllegalGeneration            ErrorCode = 22
 	InconsistentGroupProtocol    ErrorCode = 23
@@ -70,12 +78,14 @@ const (
 	UnknownMemberID              ErrorCode = 25
 	InvalidSessionTimeout        ErrorCode = 26
 	RebalanceInProgress          ErrorCode = 27
+	ClusterAuthorizationFailed   ErrorCode = 31
 	UnsupportedVersion           ErrorCode = 35
 	TopicAlreadyExists           ErrorCode = 36
 	InvalidPartitions            ErrorCode = 37
 	InvalidReplicationFactor     ErrorCode = 38
 	InvalidReplicaAssignment     ErrorCode = 39
 	InvalidConfig                ErrorCode = 40
+	NotController                ErrorCode = 41
 	InvalidRequest               ErrorCode = 42
 	UnsupportedForMessageFormat  ErrorCode = 43
 	PolicyViolation              ErrorCode = 44
@@ -83,8 +93,10 @@ const (
 	InvalidProducerEpoch         ErrorCode = 47
 	TransactionalIDAuthorization ErrorCode = 53
 	SecurityDisabled             ErrorCode = 54
+	OperationNotAttempted        ErrorCode = 55
 	KafkaStorageError            ErrorCode = 56
 	LogDirNotFound               ErrorCode = 57
+	ReassignmentInProgress       ErrorCode = 60
 	NonEmptyGroup                ErrorCode = 68
 	GroupIDNotFound              ErrorCode = 69
 	FetchSessionIDNotFound       ErrorCode = 70
@@ -92,20 +104,45 @@ const (
 	FencedLeaderEpoch            ErrorCode = 74
 	UnknownLeaderEpoch           ErrorCode = 75
 	UnsupportedCompressionType   ErrorCode = 76
+	StaleBrokerEpoch             ErrorCode = 77
+	OffsetNotAvailable           ErrorCode = 78
 	MemberIDRequired             ErrorCode = 79
+	PreferredLeaderNotAvailable  ErrorCode = 80
 	GroupMaxSizeReached          ErrorCode = 81
 	FencedInstanceID             ErrorCode = 82
+	EligibleLeadersNotAvailable  ErrorCode = 83
 	ElectionNotNeeded            ErrorCode = 84
 	NoReassignmentInProgress     ErrorCode = 85
 	GroupSubscribedToTopic       ErrorCode = 86
 	InvalidRecord                ErrorCode = 87
+	UnstableOffsetCommit         ErrorCode = 88
+	InvalidUpdateVersion         ErrorCode = 95
 	UnknownTopicID               ErrorCode = 100
+	InconsistentTopicID          ErrorCode = 103
 	FetchSessionTopicIDError     ErrorCode = 106
+	IneligibleReplica            ErrorCode = 107
+	NewLeaderElected             ErrorCode = 108
 	MismatchedEndpointType       ErrorCode = 114
 	UnsupportedEndpointType      ErrorCode = 115
 )
 
 var codeNames = map[ErrorCode]string{
+	NewLeaderElected:             "NEW_LEADER_ELECTED",
+	IneligibleReplica:            "INELIGIBLE_REPLICA",
+	InconsistentTopicID:          "INCONSISTENT_TOPIC_ID",
+	InvalidUpdateVersion:         "INVALID_UPDATE_VERSION",
+	UnstableOffsetCommit:         "UNSTABLE_OFFSET_COMMIT",
+	EligibleLeadersNotAvailable:  "ELIGIBLE_LEADERS_NOT_AVAILABLE",
+	PreferredLeaderNotAvailable:  "PREFERRED_LEADER_NOT_AVAILABLE",
+	OffsetNotAvailable:           "OFFSET_NOT_AVAILABLE",
+	StaleBrokerEpoch:             "STALE_BROKER_EPOCH",
+	ReassignmentInProgress:       "REASSIGNMENT_IN_PROGRESS",
+	OperationNotAttempted:        "OPERATION_NOT_ATTEMPTED",
+	NotController:                "NOT_CONTROLLER",
+	ClusterAuthorizationFailed:   "CLUSTER_AUTHORIZATION_FAILED",
+	NotEnoughReplicasAfterAppend: "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+	NotEnoughReplicas:            "NOT_ENOUGH_REPLICAS",
+	StaleControllerEpoch:         "STALE_CONTROLLER_EPOCH",
 	UnknownServerError:           "UNKNOWN_SERVER_ERROR",
 	None:                         "NONE",
 	OffsetOutOfRange:             "OFFSET_OUT_OF_RANGE",
