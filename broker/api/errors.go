@@ -13,6 +13,7 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
 )
@@ -71,6 +72,9 @@ var codes = []struct {
 	{partition.ErrOutOfOrderSequence, wire.OutOfOrderSequenceNumber},
 	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
 	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
+
+	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the follower asks again, and perhaps it is one by then
+	{replica.ErrStaleBrokerEpoch, wire.StaleBrokerEpoch},
 
 	{cluster.ErrFenced, wire.NotController},
 	{cluster.ErrNotController, wire.NotController},
