@@ -71,9 +71,16 @@ var codes = []struct {
 	{partition.ErrNotLeader, wire.NotLeaderOrFollower},
 	{partition.ErrOutOfOrderSequence, wire.OutOfOrderSequenceNumber},
 	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
+	{partition.ErrNotEnoughReplicas, wire.NotEnoughReplicas},
+	{partition.ErrNotEnoughReplicasAfterAppend, wire.NotEnoughReplicasAfterAppend},
+	{partition.ErrFencedLeaderEpoch, wire.FencedLeaderEpoch},
+	{partition.ErrUnknownLeaderEpoch, wire.UnknownLeaderEpoch},
+	{partition.ErrOffsetNotAvailable, wire.OffsetNotAvailable},
+	{partition.ErrISRRefused, wire.IneligibleReplica},
+	{partition.ErrISRSuperseded, wire.InvalidUpdateVersion},
 	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
 
-	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the follower asks again, and perhaps it is one by then
+	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the replica asks again, and is one by then perhaps
 	{replica.ErrStaleBrokerEpoch, wire.StaleBrokerEpoch},
 
 	{cluster.ErrFenced, wire.NotController},
