@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/group"
@@ -27,9 +28,12 @@ func (l offsetsLog) Partitions() int32 {
 }
 
 // Create implements group.Log.
-func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32, replicationFactor int16) (int32, error) {
+	if replicationFactor == 0 {
+		replicationFactor = -1
+	}
 	_, err := l.cluster.CreateTopic(ctx, cluster.NewTopic{
-		Name: group.Topic, Partitions: partitions, ReplicationFactor: -1, Overrides: topic.InternalOverrides(),
+		Name: group.Topic, Partitions: partitions, ReplicationFactor: replicationFactor, Overrides: topic.InternalOverrides(),
 	})
 	if err != nil && !errors.Is(err, cluster.ErrTopicExists) {
 		return 0, err
@@ -39,7 +43,15 @@ func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error)
 
 // Append implements group.Log.
 func (l offsetsLog) Append(index int32, batch record.Batch, done func(baseOffset int64, err error)) {
-	appendTo(l.partitions, group.Topic, index, batch, done)
+	appendTo(l.partitions, group.Topic, index, batch, func(baseOffset int64, err error) { done(baseOffset, inGroups(err)) })
+}
+
+// inGroups says in the words of groups that this broker does not lead a partition.
+func inGroups(err error) error {
+	if errors.Is(err, partition.ErrNotLeader) {
+		return fmt.Errorf("%w: %w", group.ErrNotHere, err)
+	}
+	return err
 }
 
 // Read implements group.Log.

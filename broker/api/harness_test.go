@@ -359,7 +359,7 @@ func (l offsetsLog) Partitions() int32 {
 	return int32(len(t.Partitions))
 }
 
-func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32, _ int16) (int32, error) {
 	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
 	return partitions, err
 }

@@ -34,7 +34,7 @@ type memLog struct {
 
 func (l *memLog) Partitions() int32 { return l.partitions }
 
-func (l *memLog) Create(_ context.Context, partitions int32) (int32, error) {
+func (l *memLog) Create(_ context.Context, partitions int32, _ int16) (int32, error) {
 	if l.failAppend != nil {
 		return 0, l.failAppend
 	}
@@ -492,14 +492,15 @@ func TestUnloadAndLoad(t *testing.T) {
 		r.commit("readers", id, 1, at(0, 5))
 		req := request("")
 		waiting := r.Join(&req)
-		r.Unload(0)
+		r.Resign(0, 1)
 		want(t, "the one who waits", (<-waiting).Err, ErrNotHere)
 		_, err := r.FetchAll("readers")
 		want(t, "fetch", err, ErrNotHere)
 		if n := r.bytes.Load(); n != 0 {
 			t.Errorf("%d bytes are left over", n)
 		}
-		r.Load(t.Context(), 0)
+		r.Lead(0, 2)
+		synctest.Wait()
 		want(t, "heartbeat", r.Heartbeat(&HeartbeatRequest{Group: "readers", MemberID: id, Generation: 1}), nil)
 	})
 }
