@@ -184,8 +184,7 @@ func (c *Coordinator) CommitThen(r *CommitRequest, done func([]error)) {
 	kept := *r
 	kept.Offsets = nil
 	for i, o := range r.Offsets {
-		if len(o.Metadata) > c.cfg.MaxMetadataBytes {
-			errs[i] = fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMetadataTooLarge, len(o.Metadata), c.cfg.MaxMetadataBytes)
+		if errs[i] = c.CheckMetadata(o.Metadata); errs[i] != nil {
 			continue
 		}
 		kept.Offsets = append(kept.Offsets, o)
@@ -218,6 +217,14 @@ func (c *Coordinator) CommitThen(r *CommitRequest, done func([]error)) {
 			return
 		}
 	}
+}
+
+// CheckMetadata is nil for what may stand beside an offset.
+func (c *Coordinator) CheckMetadata(metadata string) error {
+	if len(metadata) > c.cfg.MaxMetadataBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMetadataTooLarge, len(metadata), c.cfg.MaxMetadataBytes)
+	}
+	return nil
 }
 
 // growth is how much more memory the group takes with r.
