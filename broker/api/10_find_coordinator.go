@@ -75,10 +75,9 @@ func (a *API) coordinatorOf(ctx context.Context, id string) (cluster.Broker, err
 		}
 		leader = t.Partitions[index].Leader
 	}
-	for _, b := range s.Brokers {
-		if b.ID == leader {
-			return b, nil
-		}
+	b, ok := s.Broker(leader)
+	if !ok {
+		return b, fmt.Errorf("%w: %s-%d has no leader", group.ErrNotAvailable, group.Topic, index)
 	}
-	return cluster.Broker{}, fmt.Errorf("%w: %s-%d has no leader", group.ErrNotAvailable, group.Topic, index)
+	return b, nil
 }

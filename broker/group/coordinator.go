@@ -191,7 +191,9 @@ func PartitionFor(group string, partitions int32) int32 {
 	return hash % partitions
 }
 
-func (c *Coordinator) limits() limits { return limits{c.cfg.InitialDelay, c.cfg.MaxMembers, c.cfg.StoreTimeout} }
+func (c *Coordinator) limits() limits {
+	return limits{c.cfg.InitialDelay, c.cfg.MaxMembers, c.cfg.StoreTimeout}
+}
 
 // room says whether n more bytes may be taken.
 func (c *Coordinator) room(n int64) error {

@@ -114,14 +114,17 @@ type running struct {
 
 // run starts a coordinator over topic and waits until it
 // has loaded what can be.
-func run(t *testing.T, topic *memLog, change ...func(*Config)) *running {
+func run(t *testing.T, topic Log, change ...func(*Config)) *running {
 	t.Helper()
 	cfg := DefaultConfig()
 	for _, f := range change {
 		f(&cfg)
 	}
 	logged := &bytes.Buffer{}
-	clock := func() (time.Time, bool) { return time.Now(), !topic.doubt.Load() }
+	clock := func() (time.Time, bool) {
+		l, ok := topic.(*memLog)
+		return time.Now(), !ok || !l.doubt.Load()
+	}
 	r := &running{New(cfg, topic, clock, slog.New(slog.NewTextHandler(logged, nil)), prometheus.NewRegistry()), logged, nil}
 	n := 0
 	r.newID = func() string { n++; return fmt.Sprint(n) }

@@ -47,10 +47,10 @@ type group struct {
 	doubtful   bool // the time of day is not known to be right; its owner keeps that true
 	puts       []put
 	patient    []*patience // who waits for what is being stored, the longest first
-	stored     bool  // the log has, or may have, a record of the group itself
-	gone       bool  // deleted, in the log too
-	rebalances int64 // completed
-	bytes      int64 // of members and offsets, about
+	stored     bool        // the log has, or may have, a record of the group itself
+	gone       bool        // deleted, in the log too
+	rebalances int64       // completed
+	bytes      int64       // of members and offsets, about
 }
 
 // put is what is to be stored, as one batch, and what happens then: baseOffset is
