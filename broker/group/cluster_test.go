@@ -176,6 +176,37 @@ func TestLoadIsGivenUp(t *testing.T) {
 	})
 }
 
+// A load that is given up reads no further.
+func TestLoadStopsReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := runHubs(t, newRegion(1), "a", "b")
+		a, b := h.by["a"], h.by["b"]
+		h.move(0, "a", true)
+		h.settled()
+		long := at(0, 1)
+		long.Metadata = strings.Repeat("m", 4000)
+		for range 3 * loadBytes / 4000 {
+			a.commit("one", "", -1, long)
+		}
+		h.move(0, "b", true)
+		h.settled()
+		whole := h.allReads
+		if want(t, "ready", b.Ready("one"), nil); whole < 3 {
+			t.Fatalf("%d reads for all, want some", whole)
+		}
+		gate := make(chan struct{})
+		h.set(func(r *region) { r.reading, r.allReads = gate, 0 })
+		h.move(0, "a", true)
+		h.settled()
+		a.Resign(0, 99)
+		close(gate)
+		h.settled()
+		if h.allReads != 1 {
+			t.Errorf("%d reads, want that one only which was under way", h.allReads)
+		}
+	})
+}
+
 // Two loads of a partition at once, since it came back while the first was reading:
 // the later one counts.
 func TestLoadAgainWhileOneIsGivenUp(t *testing.T) {

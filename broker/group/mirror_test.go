@@ -132,6 +132,7 @@ func TestMirrorCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, nodes := run(t, &memLog{}), newNodes()
 		m := mirror(t, r, nodes, func(*MirrorConfig) {})
+		pass(time.Second)
 		for offset := range int64(100) {
 			r.commit("plant7", "", -1, at(0, offset), at(1, 7))
 			r.commit("other", "", -1, at(0, offset))

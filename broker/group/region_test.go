@@ -23,6 +23,7 @@ type region struct {
 	reading    chan struct{} // if set, reads wait until it is closed
 	appending  chan struct{} // likewise appends
 	reads      int           // that wait
+	allReads   int
 	failRead   error
 	failAppend error
 }
@@ -155,6 +156,7 @@ func (s seat) Read(index int32, fromOffset int64, maxBytes int) (batches []byte,
 	s.mu.Lock()
 	gate := s.reading
 	s.reads++
+	s.allReads++
 	s.mu.Unlock()
 	if gate != nil {
 		<-gate
