@@ -40,7 +40,8 @@ var houseMap = []room{
 	{"broker/wire", "", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/codec", "broker/record", "github.com/klauspost/compress github.com/pierrec/lz4/v4"},
 	{"broker/commitlog", "broker/record broker/disk broker/buffer", prometheus + " " + errgroup},
-	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
+	{"broker/replica", "", ""},
+	{"broker/partition", "broker/replica broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
 	{"broker/cluster", "broker/topic broker/quota", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
 	{"broker/peer", "broker/wire", prometheus},
@@ -48,7 +49,7 @@ var houseMap = []room{
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
+	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 

@@ -14,8 +14,10 @@ import (
 
 // never are the exported errors that no request can meet, and why.
 var never = map[string]string{
-	"disk.ErrLocked":  "from opening the data directory, when no client is there yet",
-	"disk.ErrCrashed": "the crashable disk's, in tests",
+	"disk.ErrLocked":             "from opening the data directory, when no client is there yet",
+	"disk.ErrCrashed":            "the crashable disk's, in tests",
+	"commitlog.ErrReplicaOffset": "from what a follower has fetched",
+	"commitlog.ErrReplicaEpoch":  "from what a follower has fetched",
 }
 
 // Every error that a room exports has a line in errors.go, or a reason why not.
