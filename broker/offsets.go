@@ -43,7 +43,32 @@ func (l offsetsLog) Create(ctx context.Context, partitions int32, replicationFac
 
 // Append implements group.Log.
 func (l offsetsLog) Append(index int32, batch record.Batch, done func(baseOffset int64, err error)) {
-	appendTo(l.partitions, group.Topic, index, batch, func(baseOffset int64, err error) { done(baseOffset, inGroups(err)) })
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		done(-1, inGroups(err))
+		return
+	}
+	baseOffset, nextOffset, err := p.AppendAll(batch)
+	if err != nil {
+		done(-1, inGroups(err))
+		return
+	}
+	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, inGroups(err)) })
+}
+
+// Settle implements group.Log.
+func (l offsetsLog) Settle(index int32, done func(err error)) {
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		done(inGroups(err))
+		return
+	}
+	p.AwaitAll(p.State().LogEndOffset, func(err error) {
+		if errors.Is(err, partition.ErrNotEnoughReplicasAfterAppend) {
+			err = nil // it is committed, on fewer replicas than new records would need
+		}
+		done(inGroups(err))
+	})
 }
 
 // inGroups says in the words of groups that this broker does not lead a partition.

@@ -378,6 +378,8 @@ func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, e
 	return f.Records.Bytes, err
 }
 
+func (l offsetsLog) Settle(_ int32, done func(error)) { done(nil) }
+
 func (l offsetsLog) Offsets(index int32) (int64, int64, error) {
 	start, end := l.at(index).Offsets()
 	return start, end, nil

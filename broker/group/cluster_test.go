@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/headwater/headwater/broker/record"
 )
 
 // A group goes with its partition: generation, members and offsets are at the new
@@ -27,6 +29,9 @@ func TestGroupMovesWithItsPartition(t *testing.T) {
 		h.move(0, "b", true)
 		want(t, "the one who waits to join", (<-waiting).Err, ErrNotHere)
 		h.settled()
+		if n := b.bytes.Load(); n == 0 {
+			t.Error("what has been loaded is not counted")
+		}
 		hb := &HeartbeatRequest{Group: "readers", MemberID: id, Generation: 1}
 		want(t, "heartbeat at the old one", a.Heartbeat(hb), ErrNotHere)
 		want(t, "commit at the old one", a.commit("readers", id, 1, at(0, 6))[0], ErrNotHere)
@@ -58,6 +63,12 @@ func TestGroupMovesWithItsPartition(t *testing.T) {
 		if got, _ := a.FetchAll("readers"); !reflect.DeepEqual(got, []Offset{at(0, 7)}) {
 			t.Errorf("offsets after it has come back: %+v", got)
 		}
+
+		h.move(0, "b", true)
+		pass(session + time.Second)
+		if got := b.state(t, "readers"); got != "Empty" {
+			t.Errorf("the group whose member is silent since the move is %s", got)
+		}
 	})
 }
 
@@ -75,6 +86,7 @@ func TestSyncWaitsAtAMove(t *testing.T) {
 		waiting := a.Sync(sync)
 		h.move(0, "b", true)
 		want(t, "sync", (<-waiting).Err, ErrNotHere)
+		h.catchUp()
 		h.settled()
 		if got := <-b.Sync(sync); got.Err != nil || string(got.Assignment) != "all" {
 			t.Errorf("the new leader had fetched the assignment, and says %+v", got)
@@ -304,8 +316,12 @@ func TestLoadsAreBounded(t *testing.T) {
 			t.Errorf("%d loads at a time, want %d", h.reads, loaders)
 		}
 		b.Resign(5, 9)
+		h.set(func(r *region) { r.allReads = 0 })
 		close(gate)
 		h.settled()
+		if h.allReads != 3 {
+			t.Errorf("%d more were read, want 3", h.allReads)
+		}
 		for i, name := range groups {
 			if i < 5 {
 				want(t, name, b.Ready(name), nil)
@@ -313,6 +329,31 @@ func TestLoadsAreBounded(t *testing.T) {
 				want(t, name, b.Ready(name), ErrNotHere)
 			}
 		}
+	})
+}
+
+// When many partitions come at once, no loader stays idle.
+func TestLoadersAreCalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := runHubs(t, newRegion(4), "a")
+		a := h.by["a"]
+		gate := make(chan struct{})
+		h.set(func(r *region) { r.reading = gate })
+		for i := range int32(4) {
+			h.elect(i, "a", true)
+			h.logs[i].batches, h.logs[i].highWatermark = []record.Batch{batchOf(committed(at(0, 5)))}, 1
+		}
+		a.mu.Lock()
+		for i := range int32(4) {
+			a.shards[i] = &shard{index: i}
+			a.want(a.shards[i])
+		}
+		a.mu.Unlock()
+		h.settled()
+		if h.reads != loaders {
+			t.Errorf("%d loads at a time, want %d", h.reads, loaders)
+		}
+		close(gate)
 	})
 }
 
@@ -344,7 +385,10 @@ func TestCommitAtAMove(t *testing.T) {
 			wanted := at(0, 5)
 			if kept {
 				wanted = at(0, 6)
+				want(t, "before the new leader knows that all have it", b.Ready("one"), ErrLoading)
 			}
+			h.catchUp()
+			h.settled()
 			if got, err := b.FetchAll("one"); err != nil || !reflect.DeepEqual(got, []Offset{wanted}) {
 				t.Errorf("%s: the new leader has %+v, %v, want %+v", name, got, err, wanted)
 			}
@@ -488,8 +532,8 @@ func TestLoadsAgain(t *testing.T) {
 	})
 }
 
-// Whatever moves where and when, an offset that was acknowledged is never taken back:
-// the leader shows it, or a later one that was sent.
+// Whatever moves where and when, an offset that was acknowledged or shown is never
+// taken back: the leader shows it, or a later one that was sent.
 func TestAcknowledgedOffsetsStay(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
@@ -500,7 +544,7 @@ func TestAcknowledgedOffsetsStay(t *testing.T) {
 				h.move(i, names[i], true)
 			}
 			h.settled()
-			acked, sent := map[string]int64{}, map[string]int64{}
+			acked, sent, shown := map[string]int64{}, map[string]int64{}, map[string]int64{}
 			for range 300 {
 				name := fmt.Sprint("group", rng.IntN(6))
 				index := PartitionFor(name, 3)
@@ -521,6 +565,12 @@ func TestAcknowledgedOffsetsStay(t *testing.T) {
 					}
 					if err == nil && (len(got) == 0 && acked[name] > 0 || len(got) == 1 && (got[0].Offset < acked[name] || got[0].Offset > sent[name])) {
 						t.Fatalf("seed %d: %s has %+v, %d was acknowledged and %d sent", seed, name, got, acked[name], sent[name])
+					}
+					if len(got) == 1 && got[0].Offset < shown[name] {
+						t.Fatalf("seed %d: %s goes back from %d to %d", seed, name, shown[name], got[0].Offset)
+					}
+					if len(got) == 1 {
+						shown[name] = got[0].Offset
 					}
 				default:
 					sent[name]++

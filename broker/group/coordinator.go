@@ -53,11 +53,13 @@ type Log interface {
 	// Read returns whole batches from the one that holds fromOffset on: one at least,
 	// if there is one, and no more than maxBytes beyond it.
 	Read(index int32, fromOffset int64, maxBytes int) ([]byte, error)
-	// Offsets returns the first offset of a partition and the one behind all that a
-	// leader has to know of it, to which Read reads. For one that has just been elected
-	// that is the end of its log: its high watermark is not yet where the leader before
-	// it had acknowledged records.
-	Offsets(index int32) (logStartOffset, endOffset int64, err error)
+	// Offsets returns the first offset of a partition and the one behind its last record
+	// that cannot be taken back, to which Read reads.
+	Offsets(index int32) (logStartOffset, highWatermark int64, err error)
+	// Settle calls done once, when all that was in the log when this broker came to lead
+	// the partition cannot be taken back: until then Offsets and Read show less than the
+	// leader before had acknowledged. done is as for Append. It is called in a cluster.
+	Settle(index int32, done func(err error))
 }
 
 // Coordinator has the groups of this broker.

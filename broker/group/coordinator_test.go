@@ -103,6 +103,8 @@ func (l *memLog) Read(index int32, fromOffset int64, maxBytes int) (batches []by
 	return batches, nil
 }
 
+func (l *memLog) Settle(_ int32, done func(error)) { done(nil) }
+
 func (l *memLog) Offsets(index int32) (int64, int64, error) { return 0, l.end(index), nil }
 
 // running is a coordinator at work, in a synctest bubble.

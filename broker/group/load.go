@@ -35,7 +35,8 @@ func (c *Coordinator) open() {
 	}
 	c.partitions = n
 	for i := range n {
-		c.begin(&shard{index: i})
+		c.shards[i] = &shard{index: i}
+		c.want(c.shards[i])
 	}
 }
 
@@ -132,13 +133,20 @@ func (c *Coordinator) take(ctx context.Context, s *shard, groups map[string]*gro
 
 // loadAgain tries the partitions again that could not be loaded.
 func (c *Coordinator) loadAgain() {
+	var again []*shard
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, s := range c.shards {
 		if s.status == failed {
 			s.status = loading
-			c.wanted = append(c.wanted, s)
-			c.callLoader()
+			again = append(again, s)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range again {
+		if c.cfg.Clustered {
+			c.topic.Settle(s.index, func(err error) { c.settled(s, err) })
+		} else {
+			c.settled(s, nil)
 		}
 	}
 }

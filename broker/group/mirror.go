@@ -151,10 +151,7 @@ func (m *Mirror) one(ctx context.Context, store MirrorStore) bool {
 	case e.want != e.written:
 		err = m.write(ctx, store, e)
 	}
-	if err != nil {
-		m.push(e)
-	}
-	m.failed(ctx, err)
+	m.failed(ctx, err) // the next look at the groups asks again
 	return true
 }
 

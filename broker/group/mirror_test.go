@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,7 +146,7 @@ func TestMirrorCopies(t *testing.T) {
 		if len(nodes.writes) != 2 {
 			t.Errorf("written: %v, want each once", nodes.writes)
 		}
-		r.commit("plant7", "", -1, at(0, 120), at(1, 7))
+		r.commit("plant7", "", -1, at(0, 120), at(1, 7), at(2, -1))
 		pass(6 * time.Second)
 		if len(nodes.writes) != 3 || nodes.at("plant7/press/0") != 120 {
 			t.Errorf("written: %v, want one more", nodes.writes)
@@ -314,36 +315,62 @@ func TestMirrorNoticesLater(t *testing.T) {
 	})
 }
 
-// Copies follow their group: the coordinator that had it leaves them alone, and what
-// the one before wrote is no outside change.
+// by is a store that knows who writes to it.
+type by struct {
+	*memNodes
+	broker string
+	writes []string
+}
+
+func (b *by) SetOffset(ctx context.Context, group, topic string, partition int32, offset int64) error {
+	b.set(func(*memNodes) { b.writes = append(b.writes, fmt.Sprint(nodeOf(group, topic, partition), "=", offset)) })
+	return b.memNodes.SetOffset(ctx, group, topic, partition, offset)
+}
+
+func (b *by) wrote() (all []string) {
+	b.set(func(*memNodes) { all = slices.Clone(b.writes) })
+	return all
+}
+
+// Copies follow their group: the coordinator that had it leaves them alone, also those
+// that it was about to write, and what the one before wrote is no outside change.
 func TestMirrorFollowsTheGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, nodes := runHubs(t, newRegion(1), "a", "b"), newNodes()
 		a, b := h.by["a"], h.by["b"]
 		h.move(0, "a", true)
 		h.settled()
-		ma := mirror(t, a, nodes, func(c *MirrorConfig) { c.Rate = 1 })
-		mb := mirror(t, b, nodes, func(*MirrorConfig) {})
-		for n := range int64(4) {
-			a.commit("plant7", "", -1, at(0, 10*n), at(1, 10*n), at(2, 10*n))
-			pass(6 * time.Second)
-			b.commit("plant7", "", -1, at(0, 10*n+5), at(1, 10*n+5), at(2, 10*n+5)) // refused
-			a.commit("plant7", "", -1, at(0, 10*n+1), at(1, 10*n+1), at(2, 10*n+1))
-			pass(4 * time.Second) // a's mirror has begun to copy them
-			h.move(0, "b", true)
+		byA, byB := &by{nodes, "a", nil}, &by{nodes, "b", nil}
+		ma := mirror(t, a, byA, func(c *MirrorConfig) { c.Rate = 1 })
+		mb := mirror(t, b, byB, func(*MirrorConfig) {})
+		for n := int64(10); n < 50; n += 10 {
+			a.commit("plant7", "", -1, at(0, n), at(1, n), at(2, n))
+			pass(20 * time.Second)
+			before := len(byA.wrote())
+			a.commit("plant7", "", -1, at(0, n+1), at(1, n+1), at(2, n+1))
+			for len(byA.wrote()) == before {
+				pass(100 * time.Millisecond)
+			}
+			h.move(0, "b", true) // a's mirror has two more to copy
 			h.settled()
-			written := len(nodes.writes)
-			b.commit("plant7", "", -1, at(0, 10*n+6))
-			pass(6 * time.Second)
+			before = len(byA.wrote())
+			b.commit("plant7", "", -1, at(0, n+2))
+			pass(20 * time.Second)
 			got := fmt.Sprint(nodes.at("plant7/press/0"), nodes.at("plant7/press/1"), nodes.at("plant7/press/2"))
-			if want := fmt.Sprint(10*n+6, 10*n+1, 10*n+1); got != want {
-				t.Errorf("move %d: the copies have %s, want %s; written since %v", n, got, want, nodes.writes[written:])
+			if want := fmt.Sprint(n+2, n+1, n+1); got != want || len(byA.wrote()) != before {
+				t.Errorf("the copies have %s, want %s; the old coordinator has written %v", got, want, byA.wrote()[before:])
 			}
 			h.move(0, "a", true)
 			h.settled()
 		}
 		if len(ma.told)+len(mb.told) != 0 {
 			t.Errorf("told of %+v and %+v", ma.told, mb.told)
+		}
+		pass(20 * time.Second)
+		nodes.outside("plant7/press/0", 7)
+		pass(2 * time.Second)
+		if len(ma.told) != 1 || ma.told[0].Is != 7 || len(mb.told) != 0 {
+			t.Errorf("told of %+v and %+v, want of 7, once, and by the coordinator", ma.told, mb.told)
 		}
 	})
 }

@@ -42,6 +42,9 @@ func (m *Mirror) collect() {
 		}
 		k.read(func(g *group) {
 			for tp, o := range g.offsets {
+				if o.Offset.Offset < 0 {
+					continue // which a client may commit, and reads as none
+				}
 				if e := m.copyOf(mirrorKey{g.id, tp}); e != nil {
 					m.wants(e, o.Offset.Offset)
 				} else {

@@ -165,7 +165,7 @@ func (s seat) Read(index int32, fromOffset int64, maxBytes int) (batches []byte,
 	defer s.mu.Unlock()
 	s.reads--
 	for _, b := range s.logs[index].batches {
-		if b.NextOffset() > fromOffset && (len(batches) == 0 || len(batches)+len(b) <= maxBytes) {
+		if b.NextOffset() > fromOffset && b.NextOffset() <= s.logs[index].highWatermark && (len(batches) == 0 || len(batches)+len(b) <= maxBytes) {
 			batches = append(batches, b...)
 		}
 	}
@@ -175,7 +175,23 @@ func (s seat) Read(index int32, fromOffset int64, maxBytes int) (batches []byte,
 func (s seat) Offsets(index int32) (int64, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return 0, s.logs[index].end(), nil
+	return 0, s.logs[index].highWatermark, nil
+}
+
+func (s seat) Settle(index int32, done func(error)) {
+	s.mu.Lock()
+	l := s.logs[index]
+	switch {
+	case l.leader != s.broker:
+		s.mu.Unlock()
+		done(ErrNotHere)
+	case l.highWatermark >= l.end():
+		s.mu.Unlock()
+		done(nil)
+	default:
+		l.waiting = append(l.waiting, waitingAppend{-1, l.end(), func(_ int64, err error) { done(err) }})
+		s.mu.Unlock()
+	}
 }
 
 // hubs are coordinators at work over a region, in a synctest bubble.

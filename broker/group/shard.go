@@ -27,7 +27,7 @@ type shardStatus int8
 const (
 	loading shardStatus = iota
 	serving
-	failed // its log cannot be read
+	failed // its log cannot be read, for now
 	away   // another broker leads it
 )
 
@@ -38,22 +38,43 @@ func (s *shard) name() string { return fmt.Sprintf("%s-%d", Topic, s.index) }
 // epoch keeps its groups as they are: nobody else has written to it meanwhile, or it
 // would have been resigned. What an earlier epoch says comes too late.
 func (c *Coordinator) Lead(index, leaderEpoch int32) {
+	if s := c.lead(index, leaderEpoch); s != nil {
+		c.topic.Settle(index, func(err error) { c.settled(s, err) })
+	}
+}
+
+// lead returns the shard that is new, nil when there is one already.
+func (c *Coordinator) lead(index, leaderEpoch int32) *shard {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.shards[index]
 	switch {
 	case s != nil && leaderEpoch < s.leaderEpoch:
-		return
+		return nil
 	case s != nil && s.status != away && s.status != failed:
 		s.leaderEpoch = leaderEpoch
-		return
+		return nil
 	}
-	c.begin(&shard{index: index, leaderEpoch: leaderEpoch})
+	s = &shard{index: index, leaderEpoch: leaderEpoch}
+	c.shards[index] = s
+	return s
 }
 
-// begin has the shard loaded by whoever is free to. The lock is held.
-func (c *Coordinator) begin(s *shard) {
-	c.shards[s.index] = s
+// settled has the shard loaded, now that its log shows all.
+func (c *Coordinator) settled(s *shard, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.shards[s.index] != s: // given up meanwhile
+	case err != nil:
+		s.status, s.err = failed, err
+	default:
+		c.want(s)
+	}
+}
+
+// want has the shard loaded by whoever is free to. The lock is held.
+func (c *Coordinator) want(s *shard) {
 	c.wanted = append(c.wanted, s)
 	c.callLoader()
 }
@@ -78,11 +99,7 @@ func (c *Coordinator) Resign(index, leaderEpoch int32) {
 		c.mu.Unlock()
 		return
 	}
-	if leaderEpoch < 0 {
-		delete(c.shards, index)
-	} else {
-		c.shards[index] = &shard{index: index, leaderEpoch: leaderEpoch, status: away}
-	}
+	c.shards[index] = &shard{index: index, leaderEpoch: leaderEpoch, status: away}
 	if s == nil || s.status == away {
 		c.mu.Unlock()
 		return
