@@ -9,8 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/headwater/headwater/broker/record"
 )
 
 // A group goes with its partition: generation, members and offsets are at the new
@@ -216,6 +214,9 @@ func TestLoadStopsReading(t *testing.T) {
 		if h.allReads != 1 {
 			t.Errorf("%d reads, want that one only which was under way", h.allReads)
 		}
+		if got := a.logged.String(); strings.Contains(got, "not loaded") {
+			t.Errorf("given up, and taken for a fault:\n%s", got)
+		}
 	})
 }
 
@@ -332,28 +333,43 @@ func TestLoadsAreBounded(t *testing.T) {
 	})
 }
 
-// When many partitions come at once, no loader stays idle.
-func TestLoadersAreCalled(t *testing.T) {
+// What a partition that was given up had waited for is of no use to its next term.
+func TestSettledTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := runHubs(t, newRegion(4), "a")
-		a := h.by["a"]
-		gate := make(chan struct{})
-		h.set(func(r *region) { r.reading = gate })
-		for i := range int32(4) {
-			h.elect(i, "a", true)
-			h.logs[i].batches, h.logs[i].highWatermark = []record.Batch{batchOf(committed(at(0, 5)))}, 1
-		}
-		a.mu.Lock()
-		for i := range int32(4) {
-			a.shards[i] = &shard{index: i}
-			a.want(a.shards[i])
-		}
-		a.mu.Unlock()
+		h := runHubs(t, newRegion(1), "a", "b")
+		a, b := h.by["a"], h.by["b"]
+		h.move(0, "a", true)
 		h.settled()
-		if h.reads != loaders {
-			t.Errorf("%d loads at a time, want %d", h.reads, loaders)
+		h.set(func(r *region) { r.held = true })
+		a.Commit(&CommitRequest{Group: "one", Generation: -1, Offsets: []Offset{at(0, 5)}})
+		h.move(0, "b", true)
+		b.Resign(0, 8)
+		b.Lead(0, 9)
+		h.settled()
+		want(t, "ready before all is committed", b.Ready("one"), ErrLoading)
+		h.set(func(r *region) { r.allReads = 0 })
+		h.catchUp()
+		h.settled()
+		if want(t, "ready", b.Ready("one"), nil); h.allReads != 1 {
+			t.Errorf("loaded %d times, want once", h.allReads)
 		}
-		close(gate)
+	})
+}
+
+// A leader that has been replaced and has not been told sends clients on, and does not
+// take that for a fault.
+func TestReplacedAndNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := runHubs(t, newRegion(1), "a", "b")
+		a := h.by["a"]
+		h.move(0, "a", true)
+		h.settled()
+		a.commit("one", "", -1, at(0, 5))
+		h.elect(0, "b", true)
+		want(t, "commit", a.commit("one", "", -1, at(0, 6))[0], ErrNotHere)
+		if got := a.logged.String(); strings.Contains(got, "cannot be stored") {
+			t.Errorf("logged:\n%s", got)
+		}
 	})
 }
 
@@ -414,10 +430,12 @@ func TestNothingIsAppendedOnceGivenUp(t *testing.T) {
 			return answer
 		}
 		first, second := commit(5), commit(6)
+		third := a.Delete("one")
 		resigned := make(chan struct{})
 		go func() { a.Resign(0, 2); close(resigned) }()
 		synctest.Wait()
 		want(t, "the one behind", (<-second)[0], ErrNotHere)
+		want(t, "one who deletes", <-third, ErrNotHere)
 		select {
 		case <-resigned:
 			t.Error("given up while an append is under way")

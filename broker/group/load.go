@@ -109,13 +109,12 @@ func (c *Coordinator) load(ctx context.Context, s *shard) {
 func (c *Coordinator) take(ctx context.Context, s *shard, groups map[string]*group, err error) (made []*cell, news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ended := ctx.Err() != nil
+	if ctx.Err() != nil {
+		return nil, false
+	}
 	if s.cancel != nil {
 		s.cancel()
 		s.cancel = nil
-	}
-	if ended || c.shards[s.index] != s {
-		return nil, false
 	}
 	if err != nil {
 		news = s.err == nil || s.err.Error() != err.Error()

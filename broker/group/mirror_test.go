@@ -146,7 +146,7 @@ func TestMirrorCopies(t *testing.T) {
 		if len(nodes.writes) != 2 {
 			t.Errorf("written: %v, want each once", nodes.writes)
 		}
-		r.commit("plant7", "", -1, at(0, 120), at(1, 7), at(2, -1))
+		r.commit("plant7", "", -1, at(0, 120), at(1, 7), at(2, -5))
 		pass(6 * time.Second)
 		if len(nodes.writes) != 3 || nodes.at("plant7/press/0") != 120 {
 			t.Errorf("written: %v, want one more", nodes.writes)

@@ -19,7 +19,7 @@ type shard struct {
 	status      shardStatus
 	err         error              // why it could not be loaded
 	failing     bool               // the last append failed, and that was logged
-	cancel      context.CancelFunc // ends the load that is under way
+	cancel      context.CancelFunc // of the load that is under way: Resign gives it up
 }
 
 type shardStatus int8
