@@ -359,7 +359,7 @@ func (l offsetsLog) Partitions() int32 {
 	return int32(len(t.Partitions))
 }
 
-func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32, _ int16) (int32, error) {
 	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
 	return partitions, err
 }
@@ -377,6 +377,8 @@ func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, e
 	f, err := l.at(index).Read(fromOffset, maxBytes, true)
 	return f.Records.Bytes, err
 }
+
+func (l offsetsLog) Settle(_ int32, done func(error)) { done(nil) }
 
 func (l offsetsLog) Offsets(index int32) (int64, int64, error) {
 	start, end := l.at(index).Offsets()
