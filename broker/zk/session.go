@@ -46,13 +46,18 @@ const (
 	maxPacketBytes = 1<<20 + 64<<10
 )
 
-// open asks for a session. It returns at once; awaitGranted waits for it.
-func (c *Client) open() (*Session, error) {
+// newSession prepares a session that has nothing to do with the network yet.
+func (c *Client) newSession() *Session {
 	ctx, end := context.WithCancelCause(context.Background()) // outlives what it serves, to say goodbye
-	s := &Session{
+	return &Session{
 		cfg: c.cfg, servers: c.servers, chroot: c.chroot, log: c.log, metrics: c.metrics, own: c.own,
 		ctx: ctx, end: end, calls: make(chan struct{}, maxCalls), changed: make(chan struct{}),
 	}
+}
+
+// open asks for a session. It returns at once; awaitGranted waits for it.
+func (c *Client) open() (*Session, error) {
+	s := c.newSession()
 	provider := newHosts(c.servers)
 	attached := make(chan struct{}) // the library's loop may call before Connect returns
 	var err error
@@ -70,7 +75,7 @@ func (c *Client) open() (*Session, error) {
 	)
 	close(attached)
 	if err != nil {
-		end(errClosed)
+		s.end(errClosed)
 		return nil, fmt.Errorf("zookeeper: %w", err)
 	}
 	s.keeper.Go(s.keep)
