@@ -233,10 +233,10 @@ func TestDeletionWaits(t *testing.T) {
 		w.resign()
 		w.lead()
 		refusals := 0
-		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			stop, ok := req.(*kmsg.StopReplicaRequest)
 			if !ok || id != 2 || refusals == 2 {
-				return nil, nil
+				return deliver()
 			}
 			refusals++
 			resp := stop.ResponseKind().(*kmsg.StopReplicaResponse)
@@ -265,11 +265,11 @@ func TestBrokerFailsDuringDeletion(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
 		w.create("a", []int32{1, 2, 3})
 		w.lead()
-		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if req.Key() == wire.StopReplica && id == 2 {
 				return nil, errors.New("down")
 			}
-			return nil, nil
+			return deliver()
 		})
 		w.tree.DeleteTopic("a")
 		synctest.Wait()
@@ -465,9 +465,9 @@ func TestSlowBroker(t *testing.T) {
 		w.lead()
 		answering := make(chan struct{})
 		failures := 0
-		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if id != 1 {
-				return nil, nil
+				return deliver()
 			}
 			select {
 			case <-answering:
@@ -477,7 +477,7 @@ func TestSlowBroker(t *testing.T) {
 			if failures++; failures < 4 {
 				return nil, errors.New("reset")
 			}
-			return nil, nil
+			return deliver()
 		})
 		told := len(w.fleet.Node(1).Requests)
 		for range 20 {
@@ -508,9 +508,9 @@ func TestBrokerMoves(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
 		w.create("a", []int32{1, 2})
 		w.lead()
-		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if id != 1 {
-				return nil, nil
+				return deliver()
 			}
 			<-ctx.Done() // nobody is there any more
 			return nil, ctx.Err()

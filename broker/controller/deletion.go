@@ -9,9 +9,9 @@ import (
 )
 
 // deletion is a topic on its way out. It begins once all of its replicas' brokers
-// are there and nothing of it moves, and ends when each of them has said that its
-// log is gone: so none comes back with an old log. Until then nobody is elected
-// for it, and clients are told that it is gone.
+// are there, also those that it moves to or from, and ends when each of them has
+// said that its log is gone: so none comes back with an old log. Meanwhile nobody is
+// elected for it, nothing of it moves, and clients are told that it is gone.
 type deletion struct {
 	begun   bool
 	gone    map[cluster.TopicPartition][]int32 // brokers that have no log of it any more
@@ -63,14 +63,28 @@ func (t *term) readDeletions(ctx context.Context) error {
 				return err
 			}
 		case info.deletion == nil:
-			t.log.Info("topic is to be deleted", "topic", name)
-			info.deletion = newDeletion()
-			for _, p := range info.partitions {
-				t.announce(p)
+			if err := t.markDeleted(ctx, info); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// markDeleted has a topic be on its way out.
+func (t *term) markDeleted(ctx context.Context, info *topicInfo) error {
+	t.log.Info("topic is to be deleted", "topic", info.name)
+	info.deletion = newDeletion()
+	wanted := false
+	for _, p := range info.partitions {
+		p.shed = nil
+		wanted = wanted || t.legacy[p.of]
+		t.announce(p)
+	}
+	if !wanted {
+		return nil
+	}
+	return t.SetWantedReassignments(ctx, t.wantedYet())
 }
 
 // advanceDeletions does what can be done for topics that are to be deleted.
@@ -89,8 +103,8 @@ func (t *term) advanceDeletions(ctx context.Context) error {
 func (t *term) advanceDeletion(ctx context.Context, info *topicInfo) error {
 	d := info.deletion
 	if !d.begun {
-		if why := t.notYet(info); why != "" {
-			t.log.Debug("deletion waits", "topic", info.name, "for", why)
+		if away := t.away(info); len(away) > 0 {
+			t.log.Debug("deletion waits", "topic", info.name, "brokers", away)
 			return nil
 		}
 		d.begun = true
@@ -119,17 +133,15 @@ func (t *term) advanceDeletion(ctx context.Context, info *topicInfo) error {
 	return nil
 }
 
-// notYet says what a deletion waits for, before it begins; "" for nothing.
-func (t *term) notYet(info *topicInfo) string {
+// away returns brokers that have some of a topic, and are not there or have lost
+// their disk.
+func (t *term) away(info *topicInfo) (ids []int32) {
 	for _, p := range info.partitions {
-		if moving(p.assignment) {
-			return "a reassignment"
-		}
-		if len(keep(p.assignment.Replicas, t.roll(p).alive)) < len(p.assignment.Replicas) {
-			return "a broker"
-		}
+		alive := t.roll(p).alive
+		ids = append(ids, keep(p.assignment.Replicas, func(id int32) bool { return !alive(id) })...)
 	}
-	return ""
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // replicasDeleted notes who has no log any more. Who refused is asked again.

@@ -109,7 +109,7 @@ func (t *term) advanceMoves(ctx context.Context) error {
 // that stay, then those that leave are told, and then the list is without them. A
 // crash in between has the next controller take the step again.
 func (t *term) advanceMove(ctx context.Context, p *partition) error {
-	if !moving(p.assignment) || !p.exists || p.shed != nil {
+	if !moving(p.assignment) || !p.exists || p.shed != nil || p.topic.deletion != nil {
 		return nil
 	}
 	next, leaving, ok := step(p.assignment, p.state)
@@ -195,11 +195,6 @@ func (t *term) hurryMoves(ctx context.Context) error {
 // settled does what has waited for p to stop moving.
 func (t *term) settled(ctx context.Context, p *partition) error {
 	t.log.Info("partition moves no more", "partition", p.of.String(), "replicas", p.assignment.Replicas, "isr", p.state.ISR)
-	if p.topic.deletion != nil {
-		if err := t.advanceDeletion(ctx, p.topic); err != nil {
-			return err
-		}
-	}
 	if !t.legacy[p.of] {
 		return nil
 	}
@@ -245,7 +240,7 @@ func (t *term) wantedMoves(ctx context.Context) error {
 func (t *term) wantedYet() map[cluster.TopicPartition][]int32 {
 	left := map[cluster.TopicPartition][]int32{}
 	for tp := range t.legacy {
-		if p := t.find(tp); p != nil && moving(p.assignment) {
+		if p, err := t.partition(tp); err == nil && moving(p.assignment) {
 			left[tp] = target(p.assignment)
 		} else {
 			delete(t.legacy, tp)

@@ -139,20 +139,18 @@ func TestMoveToAnotherOrder(t *testing.T) {
 	})
 }
 
-// A topic that is to be deleted while it moves is, once it has arrived.
-func TestDeletionWaitsForMove(t *testing.T) {
+// A topic that is to be deleted while it moves goes from all brokers that have any
+// of it, and its moves are not wanted any more.
+func TestDeletionEndsMoves(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
-		w.create("a", []int32{1, 2})
+		w.create("a", []int32{1, 2}, []int32{1, 2})
 		w.lead()
+		w.tree.WantMoves(moves{tp("a", 1): {3}})
 		if err := w.move(tp("a", 0), []int32{1, 3}); err != nil {
 			w.Fatal(err)
 		}
-		w.tree.DeleteTopic("a")
 		synctest.Wait()
-		if _, ok := w.tree.Topic("a"); !ok {
-			w.Fatal("deleted while it moved")
-		}
-		w.tree.WriteISR(tp("a", 0), []int32{1, 2, 3}, true)
+		w.tree.DeleteTopic("a")
 		synctest.Wait()
 		wantGone(w, "a")
 		w.consistent()

@@ -38,7 +38,7 @@ func inWorld(t *testing.T, brokers []int32, test func(*world)) {
 		}
 		test(w)
 		w.resign()
-		for _, fault := range w.fleet.Faults() {
+		for _, fault := range append(w.fleet.Faults(), w.tree.Faults()...) {
 			t.Error(fault)
 		}
 		if t.Failed() {
@@ -47,14 +47,18 @@ func inWorld(t *testing.T, brokers []int32, test func(*world)) {
 	})
 }
 
-// elect begins a controller's term, without waiting for it to have taken over.
-func (w *world) elect() {
+// elect begins a controller's term, without waiting for it to have taken over. arm
+// says beforehand how its store fails.
+func (w *world) elect(arm ...func(*controllertest.Term)) {
 	ctx, cancel := context.WithCancel(w.Context())
 	w.cancel, w.ended = cancel, make(chan error, 1)
 	dial := func(r cluster.Registration) controller.Caller { return w.fleet.Dial(r) }
 	w.c = controller.New(w.cfg, dial, slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	term, epoch := w.tree.Elect()
 	w.term = term
+	for _, f := range arm {
+		f(term)
+	}
 	c, ended := w.c, w.ended
 	go func() { ended <- c.Run(ctx, epoch, term) }()
 }
@@ -79,9 +83,8 @@ func (w *world) resign() {
 
 // register has a broker come, or come back.
 func (w *world) register(id int32) cluster.Registration {
-	r := w.tree.Register(id, "")
-	w.fleet.Restart(id, r.Epoch)
-	return r
+	w.fleet.Restart(id, w.tree.NextEpoch())
+	return w.tree.Register(id, "")
 }
 
 func tp(name string, index int32) cluster.TopicPartition {
