@@ -135,31 +135,33 @@ func (t *term) advanceMove(ctx context.Context, p *partition) error {
 	return t.endShed(ctx, p)
 }
 
-// endShed ends a step, once nobody is waited for. Who left may have come into the
-// ISR again before it was told.
+// endShed ends a step, once nobody is waited for.
 func (t *term) endShed(ctx context.Context, p *partition) error {
-	if p.shed == nil || len(p.shed.waiting) > 0 {
+	shed := p.shed
+	if shed == nil || len(shed.waiting) > 0 {
 		return nil
 	}
-	defer func(of *shedding) {
-		if p.shed == of {
-			p.shed = nil // it may be another step's already
-		}
-	}(p.shed)
-	next := p.shed.next
+	done, err := t.leaveTo(ctx, p, shed.next)
+	p.shed = nil // not sooner: who leaves is told nothing more
+	switch {
+	case err != nil || !done:
+		return err
+	case moving(shed.next):
+		return t.advanceMove(ctx, p)
+	default:
+		return t.settled(ctx, p)
+	}
+}
+
+// leaveTo writes the list of who has p after a step, unless somebody is in the ISR
+// that is not on it: who left may have come in again before it was told.
+func (t *term) leaveTo(ctx context.Context, p *partition, next cluster.Assignment) (bool, error) {
 	if len(without(p.state.ISR, next.Replicas)) > 0 {
 		if confined, err := t.confineTo(ctx, p, next.Replicas); !confined {
-			return err
+			return false, err
 		}
 	}
-	if err := t.reassign(ctx, p, next); err != nil {
-		return err
-	}
-	p.shed = nil
-	if moving(next) {
-		return t.advanceMove(ctx, p)
-	}
-	return t.settled(ctx, p)
+	return true, t.reassign(ctx, p, next)
 }
 
 // shedBy notes that a broker has dropped partitions that move, or is gone.
