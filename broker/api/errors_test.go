@@ -14,8 +14,9 @@ import (
 
 // never are the exported errors that no request can meet, and why.
 var never = map[string]string{
-	"disk.ErrLocked":  "from opening the data directory, when no client is there yet",
-	"disk.ErrCrashed": "the crashable disk's, in tests",
+	"disk.ErrLocked":    "from opening the data directory, when no client is there yet",
+	"disk.ErrCrashed":   "the crashable disk's, in tests",
+	"wire.ErrBadAnswer": "another broker's answer, which no client asked for",
 }
 
 // Every error that a room exports has a line in errors.go, or a reason why not.
