@@ -40,7 +40,8 @@ var houseMap = []room{
 	{"broker/wire", "", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/codec", "broker/record", "github.com/klauspost/compress github.com/pierrec/lz4/v4"},
 	{"broker/commitlog", "broker/record broker/disk broker/buffer", prometheus + " " + errgroup},
-	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
+	{"broker/replica", "", ""},
+	{"broker/partition", "broker/replica broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
 	{"broker/cluster", "broker/topic broker/quota", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
 	{"broker/peer", "broker/wire", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // a call is by request
