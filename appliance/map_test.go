@@ -49,7 +49,7 @@ var houseMap = []room{
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
+	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 

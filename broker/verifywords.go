@@ -41,6 +41,7 @@ var sayings = map[string]saying{
 	"list of topics is damaged; rebuilding it from the partitions on disk": {"topics", "headwater.topics.json is damaged", "set aside; rebuilt from the partitions", "headwater.topics.json"},
 	"topic found on disk only; taken over with default settings":           {"topics", "a topic is on disk and not in the list", "taken over with default settings", "headwater.topics.json"},
 	"topic has settings that do not apply":                                 {"topics", "a topic has settings that do not apply", "left out", "headwater.topics.json"},
+	"headwater.reset is damaged; the log is left as it is":                 {"reset", "it is damaged", "removed: the log is left as it is", "headwater.reset"},
 	"leader-epoch-checkpoint is damaged; written anew from the batches":    {"epochs", "it is damaged, or not of these batches", "written anew from the batches", "leader-epoch-checkpoint"},
 	"partition not opened; it is offline":                                  {"offline", "the partition cannot be opened", "it is offline", ""},
 	"partition not read":                                                   {"offline", "the partition cannot be read", "left as it is", ""},

@@ -142,7 +142,6 @@ func (a *API) brokerSettings(snapshot *cluster.Snapshot) []setting {
 		static("delete.topic.enable", "true", kmsg.ConfigTypeBoolean, "Topics can be deleted."),
 		static("log.dirs", a.cfg.LogDir.Path(), kmsg.ConfigTypeString, "The directory of the partitions."),
 		static("num.partitions", strconv.Itoa(int(a.cfg.DefaultPartitions)), kmsg.ConfigTypeInt, "Partitions of a topic that is created without a number."),
-		static("unclean.leader.election.enable", "false", kmsg.ConfigTypeBoolean, "Nothing outside the ISR becomes a leader."),
 	}
 	inherited := inheritedSettings(snapshot)
 	for i, d := range snapshot.Defaults.Describe() {

@@ -13,6 +13,7 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
 )
@@ -70,7 +71,17 @@ var codes = []struct {
 	{partition.ErrNotLeader, wire.NotLeaderOrFollower},
 	{partition.ErrOutOfOrderSequence, wire.OutOfOrderSequenceNumber},
 	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
+	{partition.ErrNotEnoughReplicas, wire.NotEnoughReplicas},
+	{partition.ErrNotEnoughReplicasAfterAppend, wire.NotEnoughReplicasAfterAppend},
+	{partition.ErrFencedLeaderEpoch, wire.FencedLeaderEpoch},
+	{partition.ErrUnknownLeaderEpoch, wire.UnknownLeaderEpoch},
+	{partition.ErrOffsetNotAvailable, wire.OffsetNotAvailable},
+	{partition.ErrISRRefused, wire.IneligibleReplica},
+	{partition.ErrISRSuperseded, wire.InvalidUpdateVersion},
 	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
+
+	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the replica asks again, and is one by then perhaps
+	{replica.ErrStaleBrokerEpoch, wire.StaleBrokerEpoch},
 
 	{cluster.ErrFenced, wire.NotController},
 	{cluster.ErrNotController, wire.NotController},

@@ -14,9 +14,11 @@ import (
 
 // never are the exported errors that no request can meet, and why.
 var never = map[string]string{
-	"disk.ErrLocked":    "from opening the data directory, when no client is there yet",
-	"disk.ErrCrashed":   "the crashable disk's, in tests",
-	"wire.ErrBadAnswer": "another broker's answer, which no client asked for",
+	"disk.ErrLocked":             "from opening the data directory, when no client is there yet",
+	"disk.ErrCrashed":            "the crashable disk's, in tests",
+	"wire.ErrBadAnswer":          "another broker's answer, which no client asked for",
+	"commitlog.ErrReplicaOffset": "from what a follower has fetched",
+	"commitlog.ErrReplicaEpoch":  "from what a follower has fetched",
 }
 
 // Every error that a room exports has a line in errors.go, or a reason why not.

@@ -60,8 +60,9 @@ type Dir struct {
 	logs  map[string]*Log // nil while one is opened
 	marks map[string]mark // of logs that are not open
 
-	closedWell   map[string]bool  // logs that are as their marks say
-	startOffsets map[string]int64 // of Kafka's checkpoint, when ours cannot be used
+	closedWell     map[string]bool  // logs that are as their marks say
+	startOffsets   map[string]int64 // of Kafka's checkpoint, when ours cannot be used
+	highWatermarks map[string]int64 // of Kafka's checkpoint, as it was found
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
@@ -355,6 +356,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 		m = mark{segment: -1}
 	}
 	m.startOffset = max(m.startOffset, startOffset)
+	if m, err = l.finishReset(m); err != nil {
+		return err
+	}
 	return l.load(m)
 }
 
@@ -389,6 +393,7 @@ func (d *Dir) setAside(name, grave string) error {
 	d.mu.Lock()
 	delete(d.logs, name)
 	delete(d.marks, name)
+	delete(d.highWatermarks, name)
 	delete(d.closedWell, name)
 	d.mu.Unlock()
 	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {

@@ -73,6 +73,7 @@ type watched struct {
 	mu      sync.Mutex
 	durable int64
 	err     error
+	cuts    int64 // truncations
 	calls   int
 	changed chan struct{}
 }
@@ -86,10 +87,10 @@ func (d *running) open(name, topicID string, s Settings) (*watched, error) {
 	l.Notify(func(durableEnd int64, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if durableEnd < w.durable || w.err != nil {
+		if durableEnd < w.durable && l.cuts.Load() == w.cuts || w.err != nil {
 			panic(fmt.Sprintf("told %d, %v after %d, %v", durableEnd, err, w.durable, w.err))
 		}
-		w.durable, w.err = durableEnd, err
+		w.durable, w.err, w.cuts = durableEnd, err, l.cuts.Load()
 		w.calls++
 		select {
 		case w.changed <- struct{}{}:

@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -48,6 +50,14 @@ type Set struct {
 	decompress  sync.Mutex // held while a batch is looked into before it is appended
 	log         *slog.Logger
 
+	maxLag time.Duration                    // replica.lag.time.max.ms
+	live   atomic.Pointer[func(int32) bool] // nil: all are
+	wanted chan struct{}                    // there may be changes of ISRs to propose
+	lost   atomic.Int64                     // records that were acknowledged and truncated
+
+	savingHighWatermarks sync.Mutex // guards savedHighWatermarks
+	savedHighWatermarks  map[string]int64
+
 	mu         sync.RWMutex // guards all below
 	partitions map[key]*Partition
 	unopened   map[key]error // those that should be here and could not be opened
@@ -58,6 +68,7 @@ type Set struct {
 func NewSet(dir *commitlog.Dir, ackOnAppend bool, log *slog.Logger) *Set {
 	return &Set{
 		dir: dir, ackOnAppend: ackOnAppend, limits: DefaultProducerLimits(), log: log,
+		maxLag: replica.DefaultMaxLag, wanted: make(chan struct{}, 1),
 		partitions: map[key]*Partition{}, unopened: map[key]error{},
 	}
 }
@@ -111,7 +122,7 @@ func (s *Set) Offline() []Offline {
 }
 
 // Open makes the partition's log ready, creating it when it is not there. The
-// partition takes no records before Lead. It returns the leader epoch of the last
+// partition takes no records before Lead or Apply. It returns the leader epoch of the last
 // batch, -1 when there is none.
 func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Settings) (lastEpoch int32, err error) {
 	k := key{name, index}
@@ -131,7 +142,7 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 		return -1, err
 	}
 	delete(s.unopened, k)
-	p := newPartition(k, log, s.ackOnAppend, producers, &s.decompress)
+	p := newPartition(s, k, id, log, producers)
 	p.configure(settings)
 	s.partitions[k] = p
 	return lastEpoch, nil
@@ -161,13 +172,6 @@ func logSettings(s topic.Settings) commitlog.Settings {
 		out.SegmentAge = min(out.SegmentAge, lag)
 	}
 	return out
-}
-
-// Lead lets an open partition take records in the given epoch.
-func (s *Set) Lead(name string, index, leaderEpoch int32) {
-	if p, err := s.Get(name, index); err == nil {
-		p.lead(leaderEpoch)
-	}
 }
 
 // Delete ends the partition's role and removes its records. One that is not here

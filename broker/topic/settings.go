@@ -28,6 +28,11 @@ type Settings struct {
 	DeleteRetention  time.Duration // delete.retention.ms: tombstones stay this long after they were first compacted
 	MinCompactionLag time.Duration // min.compaction.lag.ms: records stay as they are this long after the append
 	MaxCompactionLag time.Duration // max.compaction.lag.ms: compact after this long, whatever the ratio; Forever: never for that
+
+	MinISR            int               // min.insync.replicas: with fewer in the ISR, nothing is committed and acks=all is refused
+	UncleanElection   bool              // unclean.leader.election.enable: rather lose records than have no leader
+	LeaderThrottled   ThrottledReplicas // leader.replication.throttled.replicas: to whom the rate of leaders applies
+	FollowerThrottled ThrottledReplicas // follower.replication.throttled.replicas: and that of followers
 }
 
 // FullPolicy says what a topic gives when the box has no room for a new record, of
@@ -108,6 +113,8 @@ func Defaults() Settings {
 		MinDirtyRatio:    0.5,
 		DeleteRetention:  24 * time.Hour,
 		MaxCompactionLag: Forever,
+
+		MinISR: 1,
 	}
 }
 
@@ -116,11 +123,12 @@ type kind int8
 
 // The kinds of values; their numbers are DescribeConfigs' config types.
 const (
-	kindString kind = 2
-	kindInt    kind = 3
-	kindLong   kind = 5
-	kindDouble kind = 6
-	kindList   kind = 7
+	kindBoolean kind = 1
+	kindString  kind = 2
+	kindInt     kind = 3
+	kindLong    kind = 5
+	kindDouble  kind = 6
+	kindList    kind = 7
 )
 
 // setting ties a name to a field of Settings, within a range both ends of which
@@ -214,6 +222,11 @@ var settings = []setting{
 		"Records are not compacted before they were appended this many milliseconds ago.", "log.cleaner.min.compaction.lag.ms", nil,
 	},
 	{
+		"min.insync.replicas", kindInt, 1, math.MaxInt32,
+		func(s *Settings) int64 { return int64(s.MinISR) }, func(s *Settings, v int64) { s.MinISR = int(v) },
+		"With fewer replicas in the ISR nothing is committed, and records that are to be acknowledged by all are refused. All, where there are no more.", "min.insync.replicas", nil,
+	},
+	{
 		"retention.bytes", kindLong, -1, 1 << 60,
 		func(s *Settings) int64 { return s.RetentionBytes }, func(s *Settings, v int64) { s.RetentionBytes = v },
 		"Old segments go while the partition is larger than this many bytes; -1 keeps them.", "log.retention.bytes", nil,
@@ -232,6 +245,29 @@ var settings = []setting{
 		"segment.ms", kindLong, 1000, maxMillis,
 		func(s *Settings) int64 { return millis(s.SegmentAge) }, func(s *Settings, v int64) { s.SegmentAge = duration(v) },
 		"A segment is closed when it is older than this many milliseconds.", "log.roll.ms", nil,
+	},
+	{
+		"unclean.leader.election.enable", kindBoolean, 0, 0,
+		func(s *Settings) int64 { return int64(slices.Index(booleans, strconv.FormatBool(s.UncleanElection))) },
+		func(s *Settings, v int64) { s.UncleanElection = booleans[v] == "true" },
+		"When nobody of the ISR is alive, whether another replica may lead, without the records that it has not.", "unclean.leader.election.enable", booleans,
+	},
+}
+
+var booleans = []string{"false", "true"}
+
+// throttled are the settings whose values are lists of replicas.
+var throttled = []struct {
+	name, doc string
+	field     func(*Settings) *ThrottledReplicas
+}{
+	{
+		"follower.replication.throttled.replicas", "The replicas that fetch from their leaders at the throttled rate: partition:broker, with commas between them, or * for all.",
+		func(s *Settings) *ThrottledReplicas { return &s.FollowerThrottled },
+	},
+	{
+		"leader.replication.throttled.replicas", "The replicas whose followers get what the throttled rate allows: partition:broker, with commas between them, or * for all.",
+		func(s *Settings) *ThrottledReplicas { return &s.LeaderThrottled },
 	},
 }
 
@@ -275,7 +311,6 @@ var fixed = []struct {
 }{
 	{"compression.type", "producer", kindString},
 	{"message.timestamp.type", "CreateTime", kindString},
-	{"min.insync.replicas", "1", kindInt},
 }
 
 // Apply returns base with overrides, names to values, laid over it. The error
@@ -297,6 +332,15 @@ func Apply(base Settings, overrides map[string]string) (Settings, error) {
 const maxValueLen = 256
 
 func applyOne(s *Settings, name, value string) error {
+	for _, t := range throttled {
+		if t.name == name {
+			list, err := ParseThrottledReplicas(value)
+			if err == nil {
+				*t.field(s) = list
+			}
+			return err
+		}
+	}
 	if len(value) > maxValueLen {
 		return fmt.Errorf("%w: the value of %.60q has %d characters, at most %d are allowed", ErrInvalidSetting, name, len(value), maxValueLen)
 	}
@@ -333,6 +377,9 @@ func (s Settings) Describe() []Described {
 	var out []Described
 	for _, k := range settings {
 		out = append(out, Described{k.name, k.format(k.get(&s)), k.doc, int8(k.kind), k.brokerKey})
+	}
+	for _, t := range throttled {
+		out = append(out, Described{Name: t.name, Value: string(*t.field(&s)), Type: int8(kindList), Doc: t.doc})
 	}
 	for _, f := range fixed {
 		out = append(out, Described{Name: f.name, Value: f.value, Type: int8(f.kind), Doc: "Has this one value here."})

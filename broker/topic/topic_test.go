@@ -73,10 +73,12 @@ func TestApply(t *testing.T) {
 	got, err := Apply(Defaults(), map[string]string{
 		"retention.ms": "-1", "retention.bytes": "1048576", "segment.ms": "60000", "cleanup.policy": "delete, compact", "headwater.full": "reject",
 		"min.cleanable.dirty.ratio": "0.25", "delete.retention.ms": "0", "min.compaction.lag.ms": "60000", "max.compaction.lag.ms": "120000",
+		"min.insync.replicas": "2", "unclean.leader.election.enable": "true", "leader.replication.throttled.replicas": "0:1", "follower.replication.throttled.replicas": "*",
 	})
 	want := Defaults()
 	want.Cleanup, want.MinDirtyRatio, want.DeleteRetention = CompactAndDelete, 0.25, 0
 	want.MinCompactionLag, want.MaxCompactionLag = time.Minute, 2*time.Minute
+	want.MinISR, want.UncleanElection, want.LeaderThrottled, want.FollowerThrottled = 2, true, "0:1", "*"
 	want.Retention, want.RetentionBytes, want.SegmentAge, want.Full = Forever, 1<<20, time.Minute, Reject
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -155,7 +157,7 @@ func TestDescribeAppliesBack(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v\nlisted %v", got, err, want, listed)
 	}
-	if names := slices.Collect(maps.Keys(listed)); len(names) != len(settings)+len(fixed) {
-		t.Errorf("%d settings listed, want %d", len(names), len(settings)+len(fixed))
+	if names := slices.Collect(maps.Keys(listed)); len(names) != len(settings)+len(throttled)+len(fixed) {
+		t.Errorf("%d settings listed, want %d", len(names), len(settings)+len(throttled)+len(fixed))
 	}
 }
