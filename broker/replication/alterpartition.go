@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
 )
@@ -18,7 +19,7 @@ const (
 
 // alterVersion is the version of a request with proposals at a controller that offers
 // up to offered.
-func alterVersion(offered int16, proposals []Proposal) int16 {
+func alterVersion(offered int16, proposals []partition.Proposal) int16 {
 	for _, p := range proposals {
 		if p.TopicID == (topic.ID{}) {
 			return min(offered, alterByID-1)
@@ -28,7 +29,7 @@ func alterVersion(offered int16, proposals []Proposal) int16 {
 }
 
 // alterRequest puts proposals into Kafka's form.
-func alterRequest(self int32, brokerEpoch int64, version int16, proposals []Proposal) *kmsg.AlterPartitionRequest {
+func alterRequest(self int32, brokerEpoch int64, version int16, proposals []partition.Proposal) *kmsg.AlterPartitionRequest {
 	req := kmsg.NewPtrAlterPartitionRequest()
 	req.Version, req.BrokerID, req.BrokerEpoch = version, self, brokerEpoch
 	for i, p := range proposals {
@@ -43,7 +44,7 @@ func alterRequest(self int32, brokerEpoch int64, version int16, proposals []Prop
 	return req
 }
 
-func alterPartition(version int16, p Proposal) kmsg.AlterPartitionRequestTopicPartition {
+func alterPartition(version int16, p partition.Proposal) kmsg.AlterPartitionRequestTopicPartition {
 	out := kmsg.NewAlterPartitionRequestTopicPartition()
 	out.Partition, out.LeaderEpoch, out.PartitionEpoch = p.Index, p.LeaderEpoch, p.PartitionEpoch
 	if version >= alterRecovering && p.Recovering {
@@ -62,19 +63,19 @@ func alterPartition(version int16, p Proposal) kmsg.AlterPartitionRequestTopicPa
 }
 
 // answersTo finds the answer to each proposal. One that is not there has failed.
-func answersTo(proposals []Proposal, resp *kmsg.AlterPartitionResponse) []ISRAnswer {
+func answersTo(proposals []partition.Proposal, resp *kmsg.AlterPartitionResponse) []partition.ISRAnswer {
 	type name struct {
 		topic string
 		id    topic.ID
 		index int32
 	}
-	found := map[name]ISRAnswer{}
+	found := map[name]partition.ISRAnswer{}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			found[name{t.Topic, topic.ID(t.TopidID), p.Partition}] = answerOf(p)
 		}
 	}
-	out := make([]ISRAnswer, len(proposals))
+	out := make([]partition.ISRAnswer, len(proposals))
 	for i, p := range proposals {
 		n := name{p.Topic, topic.ID{}, p.Index}
 		if resp.Version >= alterByID {
@@ -89,11 +90,11 @@ func answersTo(proposals []Proposal, resp *kmsg.AlterPartitionResponse) []ISRAns
 	return out
 }
 
-func answerOf(p kmsg.AlterPartitionResponseTopicPartition) ISRAnswer {
+func answerOf(p kmsg.AlterPartitionResponseTopicPartition) partition.ISRAnswer {
 	if code := wire.ErrorCode(p.ErrorCode); code != wire.None {
-		return ISRAnswer{Err: alterError(code)}
+		return partition.ISRAnswer{Err: alterError(code)}
 	}
-	return ISRAnswer{
+	return partition.ISRAnswer{
 		Leader: p.LeaderID, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		ISR: p.ISR, Recovering: p.LeaderRecoveryState == 1,
 	}
@@ -103,11 +104,11 @@ func answerOf(p kmsg.AlterPartitionResponseTopicPartition) ISRAnswer {
 // from what may come of it when it is asked again.
 func alterError(code wire.ErrorCode) error {
 	switch code {
-	case wire.IneligibleReplica, wire.OperationNotAttempted, wire.InvalidRequest:
-		return fmt.Errorf("%w: %v", errISRRefused, code)
+	case wire.IneligibleReplica, wire.OperationNotAttempted:
+		return fmt.Errorf("%w: %v", partition.ErrISRRefused, code)
 	case wire.FencedLeaderEpoch, wire.InvalidUpdateVersion, wire.UnknownTopicOrPartition, wire.UnknownTopicID,
-		wire.InconsistentTopicID, wire.NewLeaderElected:
-		return fmt.Errorf("%w: %v", errISRSuperseded, code)
+		wire.InconsistentTopicID, wire.InvalidRequest, wire.NewLeaderElected:
+		return fmt.Errorf("%w: %v", partition.ErrISRSuperseded, code)
 	default:
 		return fmt.Errorf("the controller answers %v", code)
 	}

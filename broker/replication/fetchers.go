@@ -82,8 +82,12 @@ func (f *Fetchers) Unfollow(topicName string, index int32) {
 	}
 }
 
-// leave takes p off its fetcher, which ends with its last partition.
+// leave takes p, for whom there is another order, off its fetcher, which ends with its
+// last partition. mu is held.
 func (f *Fetchers) leave(p *followed) {
+	if p.release != nil {
+		p.release()
+	}
 	if p.by.partitions[p.TopicPartition] != p {
 		return
 	}

@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/headwater/headwater/broker/cluster"
@@ -35,6 +36,7 @@ type followed struct {
 
 	synced   int64     // the log is known to be durable up to here; -1: nothing is known
 	syncing  bool      // that is being found out
+	release  func()    // ends the wait for that, if someone waits
 	resumeAt time.Time // not fetched for before
 	failures int       // in a row
 	stopped  bool      // for good, the local log failed
@@ -62,12 +64,18 @@ func (f *Fetchers) unsynced(p *followed) {
 	p.synced = -1
 }
 
-// sync calls then once it is known whether p's log is durable up to end. Until then p
-// is not fetched for.
+// sync calls then once it is known whether p's log is durable up to end, or when that
+// does not matter any more: p has left. Until then p is not fetched for.
 func (f *Fetchers) sync(p *followed, replica Replica, end int64, then func()) {
+	then = sync.OnceFunc(then)
 	f.mu.Lock()
-	p.syncing = true
+	p.syncing, p.release = true, then
+	gone := f.followed[p.TopicPartition] != p
 	f.mu.Unlock()
+	if gone {
+		then()
+		return
+	}
 	replica.Await(end, func(err error) {
 		f.mu.Lock()
 		p.syncing = false
@@ -145,11 +153,22 @@ func (f *Fetchers) failedHere(p *followed, err error) {
 		if !before {
 			f.log.Error("partition is followed no more: its log is off line", "partition", p.String(), "err", err)
 		}
-	case errors.Is(err, partition.ErrNotLeader), errors.Is(err, partition.ErrUnknown): // an order is under way
+	case underWay(err):
 		f.failedThere(p, err)
 	default:
 		f.corrupt(p, err)
 	}
+}
+
+// underWay reports whether err says that the partition is in another role than its
+// order had, or gone: another order comes soon.
+func underWay(err error) bool {
+	for _, role := range []error{partition.ErrFencedLeaderEpoch, partition.ErrUnknownLeaderEpoch, partition.ErrNotLeader, partition.ErrUnknown} {
+		if errors.Is(err, role) {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Fetchers) complain(p *followed, err error) {

@@ -9,14 +9,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/wire"
 )
 
 // Proposals are the changes of ISRs that this broker's leaders want.
 type Proposals interface {
 	// ISRProposals returns those to ask for now. Each is answered once.
-	ISRProposals(now time.Time) []Proposal
-	ISRAnswered(Proposal, ISRAnswer)
+	ISRProposals(now time.Time) []partition.Proposal
+	ISRAnswered(partition.Proposal, partition.ISRAnswer)
 	// ISRWanted is sent to when there may be something to propose.
 	ISRWanted() <-chan struct{}
 }
@@ -70,13 +71,13 @@ func (s *ISRSender) look(ctx context.Context, l *link) time.Duration {
 	err := s.send(ctx, l)
 	if err == nil {
 		if s.failures > 1 {
-			s.log.Info("controller answers about ISRs again", "controller", l.address, "failures", s.failures)
+			s.log.Info("controller answers about the isr again", "controller", l.address, "failures", s.failures)
 		}
 		s.failures = 0
 		return s.every
 	}
 	if s.failures++; s.failures == 2 && ctx.Err() == nil { // while the controller moves, one failure is no news
-		s.log.Warn("controller does not answer about ISRs", "controller", l.address, "err", err)
+		s.log.Warn("controller does not answer about the isr", "controller", l.address, "err", err)
 	}
 	return min(minISRPause<<min(s.failures-1, 10), maxISRPause, s.every)
 }
@@ -95,14 +96,14 @@ func (s *ISRSender) send(ctx context.Context, l *link) error {
 	resp, err := s.alter(ctx, conn, brokerEpoch, proposals)
 	if err != nil {
 		for _, p := range proposals {
-			s.set.ISRAnswered(p, ISRAnswer{Err: err})
+			s.set.ISRAnswered(p, partition.ISRAnswer{Err: err})
 		}
 		return err
 	}
 	return s.answered(proposals, answersTo(proposals, resp))
 }
 
-func (s *ISRSender) alter(ctx context.Context, conn Caller, brokerEpoch int64, proposals []Proposal) (*kmsg.AlterPartitionResponse, error) {
+func (s *ISRSender) alter(ctx context.Context, conn Caller, brokerEpoch int64, proposals []partition.Proposal) (*kmsg.AlterPartitionResponse, error) {
 	offered, err := version(ctx, conn, wire.AlterPartition)
 	if err != nil {
 		return nil, err
@@ -117,16 +118,15 @@ func (s *ISRSender) alter(ctx context.Context, conn Caller, brokerEpoch int64, p
 
 // answered hands the answers out, and returns an error if there are proposals that
 // will be made again.
-func (s *ISRSender) answered(proposals []Proposal, answers []ISRAnswer) (again error) {
+func (s *ISRSender) answered(proposals []partition.Proposal, answers []partition.ISRAnswer) (again error) {
 	for i, p := range proposals {
 		a := answers[i]
 		s.set.ISRAnswered(p, a)
 		name := cluster.TopicPartition{Topic: p.Topic, Index: p.Index}.String()
 		switch {
 		case a.Err == nil:
-			s.log.Info("ISR changed", "partition", name, "isr", a.ISR, "partitionEpoch", a.PartitionEpoch)
-		case errors.Is(a.Err, errISRRefused), errors.Is(a.Err, errISRSuperseded):
-			s.log.Info("ISR not changed", "partition", name, "proposed", p.ISR, "partitionEpoch", p.PartitionEpoch, "err", a.Err)
+		case errors.Is(a.Err, partition.ErrISRRefused), errors.Is(a.Err, partition.ErrISRSuperseded):
+			s.log.Info("isr not changed", "partition", name, "proposed", p.ISR, "partitionEpoch", p.PartitionEpoch, "err", a.Err)
 		default:
 			again = a.Err
 		}
