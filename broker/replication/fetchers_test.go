@@ -478,3 +478,29 @@ func TestLag(t *testing.T) {
 		}
 	})
 }
+
+// A partition whose disk does not answer holds up the others of its leader only until
+// it is told to follow someone else, or nobody.
+func TestStuckSync(t *testing.T) {
+	for name, leave := range map[string]func(*region){
+		"unfollow": func(r *region) { r.fetchers.Unfollow(press.Topic, press.Index) },
+		"another":  func(r *region) { r.follow(2, press) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRegion(t, nil, func(r *region) {
+				r.host(1, press, newMemLog(4, 1), newMemLog(4))
+				r.host(1, pump, newMemLog(4, 1), newMemLog(4))
+				r.replicas[press].syncTime = time.Hour
+				r.follow(1, press)
+				r.follow(1, pump)
+				after(time.Second)
+				leave(r)
+				r.grow(1, pump, 1)
+				after(time.Second)
+				r.same(1, pump)
+				r.stop()
+				after(2 * time.Hour) // until the disk answers
+			})
+		})
+	}
+}
