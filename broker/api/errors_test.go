@@ -16,6 +16,7 @@ import (
 var never = map[string]string{
 	"disk.ErrLocked":             "from opening the data directory, when no client is there yet",
 	"disk.ErrCrashed":            "the crashable disk's, in tests",
+	"wire.ErrBadAnswer":          "another broker's answer, which no client asked for",
 	"commitlog.ErrReplicaOffset": "from what a follower has fetched",
 	"commitlog.ErrReplicaEpoch":  "from what a follower has fetched",
 
