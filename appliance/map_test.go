@@ -48,10 +48,11 @@ var houseMap = []room{
 	{"broker/peer", "broker/wire", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // a call is by request
 	{"broker/controller", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
 	{"broker/controller/controllertest", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg"},
+	{"broker/region", "broker/cluster broker/controller broker/quota broker/topic broker/zk", errgroup},
 	{"broker/replication", "broker/replica broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup + " github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
+	{"broker/api", "broker/region broker/controller broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 
@@ -71,7 +72,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject bridge/access", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject", "github.com/spf13/cobra golang.org/x/term"},
 

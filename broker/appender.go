@@ -81,7 +81,7 @@ func (b *Broker) AppendAt(topicName string, index int32, batch record.Batch, bas
 		done(-1, err)
 		return
 	}
-	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
 }
 
 func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
@@ -90,10 +90,10 @@ func appendTo(partitions *partition.Set, topicName string, index int32, batch re
 		done(-1, err)
 		return
 	}
-	baseOffset, nextOffset, err := p.Append(batch)
+	baseOffset, nextOffset, err := p.AppendAll(batch)
 	if err != nil {
 		done(-1, err)
 		return
 	}
-	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
 }

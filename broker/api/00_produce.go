@@ -128,7 +128,11 @@ func (p *producing) appendOne(i, j int, name string, part wire.ProducePartition,
 		p.settle(i, j, result{err: err})
 		return
 	}
-	baseOffset, nextOffset, err := to.Append(batch)
+	put, await := to.Append, to.Await
+	if p.req.Acks == -1 {
+		put, await = to.AppendAll, to.AwaitAll
+	}
+	baseOffset, nextOffset, err := put(batch)
 	if err != nil {
 		p.settle(i, j, result{err: err})
 		return
@@ -139,7 +143,7 @@ func (p *producing) appendOne(i, j int, name string, part wire.ProducePartition,
 		p.settle(i, j, r)
 		return
 	}
-	to.Await(nextOffset, func(err error) {
+	await(nextOffset, func(err error) {
 		r.err = err
 		p.settle(i, j, r)
 	})

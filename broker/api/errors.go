@@ -13,6 +13,7 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/region"
 	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
@@ -94,6 +95,9 @@ var codes = []struct {
 	{cluster.ErrIneligibleReplica, wire.IneligibleReplica},
 	{cluster.ErrPreferredNotAvailable, wire.PreferredLeaderNotAvailable},
 	{cluster.ErrNoEligibleLeader, wire.EligibleLeadersNotAvailable},
+	{region.ErrAway, wire.RequestTimedOut}, // clients ask again
+	{region.ErrStaleOrder, wire.StaleControllerEpoch},
+	{region.ErrTopicID, wire.InconsistentTopicID},
 	{cluster.ErrUnknownTopic, wire.UnknownTopicOrPartition},
 	{cluster.ErrTopicExists, wire.TopicAlreadyExists},
 	{cluster.ErrInvalidPartitions, wire.InvalidPartitions},

@@ -43,6 +43,7 @@ type memPartition struct {
 	watchers     map[chan<- struct{}]bool
 	afterLook    func() // called once, without the lock, when a fetch has looked at it
 	afterOffsets func() // likewise
+	others       replicas
 }
 
 func (p *memPartition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {

@@ -57,6 +57,8 @@ type Coordinator interface {
 	// Reassign has the partition move to other brokers; nil ends a move that is
 	// under way.
 	Reassign(ctx context.Context, name string, index int32, replicas []int32) error
+	// Reassignments returns the partitions of of that are on their way, nil for all.
+	Reassignments(ctx context.Context, of []TopicPartition) (map[TopicPartition]Assignment, error)
 }
 
 // Alteration is a change of settings, by the topics' names for them.

@@ -211,14 +211,20 @@ func (d *Dir) Volume() (capacity, free int64) {
 }
 
 // ClusterID is the cluster that the data belongs to.
-func (d *Dir) ClusterID() string { return d.identity.clusterID }
+func (d *Dir) ClusterID() string { return d.who().clusterID }
 
 // WallTrusted reports whether the machine's time of day was known to be right when
 // it was last looked at.
 func (d *Dir) WallTrusted() bool { return d.clock.trusted() != untrusted }
 
 // BrokerID is the broker that the data belongs to.
-func (d *Dir) BrokerID() int32 { return d.identity.brokerID }
+func (d *Dir) BrokerID() int32 { return d.who().brokerID }
+
+func (d *Dir) who() identity {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.identity
+}
 
 // Names returns the logs on disk, open or not, by name. A directory whose creation
 // was cut short, before anything could be appended, is not among them.

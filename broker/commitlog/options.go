@@ -84,8 +84,8 @@ type Options struct {
 	FS         disk.FS    // nil is disk.OS
 	Clock      disk.Clock // nil is the machine's
 	Policy     Policy
-	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
-	BrokerID   int32
+	Interval   time.Duration         // between syncs under the Interval policy; a second when not positive
+	BrokerID   int32                 // or AnyBroker
 	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
 	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
 	IndexBytes int64                 // of memory, for the indexes of all active segments; 0 is 8 MiB

@@ -95,6 +95,9 @@ func TestAppendRequest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for key := range shapes {
 		for version := range kmsg.RequestForKey(key).MaxVersion() + 1 {
+			if key == ControlledShutdown && version == 0 {
+				continue // it has a header of its own, and nobody speaks it any more
+			}
 			req := randomRequest(rng, key, version)
 			out := AppendRequest([]byte("before"), 42, "edge", req)
 			frame, ok := bytes.CutPrefix(out, []byte("before"))

@@ -1,0 +1,285 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/controller"
+	"github.com/headwater/headwater/broker/topic"
+	"github.com/headwater/headwater/broker/zk"
+)
+
+const (
+	// readTimeout bounds a read of ZooKeeper that the controller's requests wait for.
+	readTimeout = 5 * time.Second
+	// settleTimeout is how long a change is waited for that the controller makes.
+	settleTimeout = 15 * time.Second
+)
+
+// CreateTopic implements cluster.Coordinator. It writes the topic to ZooKeeper and
+// waits until the controller has given all partitions leaders.
+func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *cluster.Topic, err error) {
+	defer func() { err = away(err) }()
+	s, err := r.current()
+	if err != nil {
+		return nil, err
+	}
+	if err := topic.ValidateName(nt.Name); err != nil {
+		return nil, err
+	}
+	if _, ok := r.Snapshot().Topic(nt.Name); ok {
+		return nil, fmt.Errorf("%w: %s", cluster.ErrTopicExists, nt.Name)
+	}
+	if _, err := topic.Apply(r.Snapshot().Defaults, nt.Overrides); err != nil {
+		return nil, err
+	}
+	assignment, err := r.assign(ctx, s, nt)
+	if err != nil {
+		return nil, err
+	}
+	made := r.planned(nt, assignment)
+	if nt.ValidateOnly {
+		return made, nil
+	}
+	if err := s.CreateTopic(ctx, nt.Name, assignment, nt.Overrides); err != nil {
+		return nil, err
+	}
+	r.log.Info("topic created", "topic", nt.Name, "partitions", len(assignment.Partitions))
+	err = r.settled(ctx, func(now *cluster.Snapshot) bool {
+		t, ok := now.Topic(nt.Name)
+		return ok && len(t.Partitions) >= len(assignment.Partitions) && !slices.ContainsFunc(t.Partitions, func(p cluster.Partition) bool { return p.Leader < 0 })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("topic %s is made, and its partitions have no leaders yet: %w", nt.Name, err)
+	}
+	t, _ := r.Snapshot().Topic(nt.Name)
+	return t, nil
+}
+
+// assign says which brokers get the partitions of a new topic.
+func (r *Region) assign(ctx context.Context, s *zk.Session, nt cluster.NewTopic) (cluster.TopicAssignment, error) {
+	out := cluster.TopicAssignment{ID: topic.NewID(), Partitions: map[int32]cluster.Assignment{}}
+	brokers, err := r.eligible(ctx, s, nt.ForDevice)
+	if err != nil {
+		return out, err
+	}
+	if len(nt.Assignment) > 0 {
+		for index := range int32(len(nt.Assignment)) {
+			replicas, ok := nt.Assignment[index]
+			if !ok {
+				return out, fmt.Errorf("%w: partition %d is missing", cluster.ErrInvalidAssignment, index)
+			}
+			out.Partitions[index] = cluster.Assignment{Replicas: replicas}
+		}
+		return out, r.checkAssignment(ctx, s, out.Partitions)
+	}
+	count, factor := nt.Partitions, nt.ReplicationFactor
+	if count == -1 {
+		count = r.cfg.DefaultPartitions
+	}
+	if factor == -1 {
+		factor = r.cfg.DefaultReplicationFactor
+	}
+	if nt.ForDevice && r.cfg.Gateway {
+		factor = 1
+	}
+	switch {
+	case count < 1 || count > maxPartitions:
+		return out, fmt.Errorf("%w: %d", cluster.ErrInvalidPartitions, count)
+	case factor < 1 || int(factor) > len(brokers):
+		return out, fmt.Errorf("%w: %d, and there are %d brokers for it", cluster.ErrInvalidReplicationFactor, factor, len(brokers))
+	}
+	lists, err := controller.Spread(brokers, controller.Spreading{
+		Partitions: int(count), ReplicationFactor: int(factor), Start: rand.IntN(len(brokers)), Shift: rand.IntN(len(brokers)),
+	})
+	for index, replicas := range lists {
+		out.Partitions[int32(index)] = cluster.Assignment{Replicas: replicas}
+	}
+	return out, err
+}
+
+// eligible are the brokers that get replicas: what a gateway's devices cause stays
+// at the gateway, and a gateway's link is not to hold up others' topics.
+func (r *Region) eligible(ctx context.Context, s *zk.Session, forDevice bool) ([]cluster.Registration, error) {
+	if forDevice && r.cfg.Gateway {
+		return []cluster.Registration{r.registration()}, nil
+	}
+	brokers, err := s.Brokers(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	gateways, err := s.Gateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(brokers, func(b cluster.Registration) bool { return slices.Contains(gateways, b.ID) }), nil
+}
+
+// checkAssignment holds what a client wants against the brokers there are.
+func (r *Region) checkAssignment(ctx context.Context, s *zk.Session, by map[int32]cluster.Assignment) error {
+	brokers, err := s.Brokers(ctx, nil)
+	if err != nil {
+		return err
+	}
+	live := map[int32]bool{}
+	for _, b := range brokers {
+		live[b.ID] = true
+	}
+	width := -1
+	for index := range int32(len(by)) {
+		seen := map[int32]bool{}
+		for _, id := range by[index].Replicas {
+			if !live[id] {
+				return fmt.Errorf("%w: partition %d on broker %d, which is not there", cluster.ErrInvalidAssignment, index, id)
+			}
+			if seen[id] {
+				return fmt.Errorf("%w: partition %d is on broker %d twice", cluster.ErrInvalidAssignment, index, id)
+			}
+			seen[id] = true
+		}
+		if width == -1 {
+			width = len(seen)
+		}
+		if len(seen) == 0 || len(seen) != width {
+			return fmt.Errorf("%w: partition %d has %d replicas, the first has %d", cluster.ErrInvalidAssignment, index, len(seen), width)
+		}
+	}
+	return nil
+}
+
+// planned is the topic as it will be.
+func (r *Region) planned(nt cluster.NewTopic, a cluster.TopicAssignment) *cluster.Topic {
+	settings, _ := topic.Apply(r.Snapshot().Defaults, nt.Overrides) // checked before
+	out := &cluster.Topic{Name: nt.Name, ID: a.ID, Settings: settings, Overrides: nt.Overrides}
+	for index := range int32(len(a.Partitions)) {
+		replicas := a.Partitions[index].Replicas
+		out.Partitions = append(out.Partitions, cluster.Partition{Leader: replicas[0], Replicas: replicas, ISR: replicas})
+	}
+	return out
+}
+
+// settled waits until the cluster is as is says.
+func (r *Region) settled(ctx context.Context, is func(*cluster.Snapshot) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for {
+		r.mu.Lock()
+		published := r.published
+		r.mu.Unlock()
+		if is(r.Snapshot()) {
+			return nil
+		}
+		select {
+		case <-published:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// DeleteTopic implements cluster.Coordinator: it asks the controller, and waits until
+// the topic is gone. It goes later if a broker is away that has records of it.
+func (r *Region) DeleteTopic(ctx context.Context, name string) (err error) {
+	defer func() { err = away(err) }()
+	s, err := r.current()
+	if err != nil {
+		return err
+	}
+	if _, ok := r.Snapshot().Topic(name); !ok {
+		return fmt.Errorf("%w: %.60q", cluster.ErrUnknownTopic, name)
+	}
+	if err := s.RequestDeletion(ctx, name); err != nil {
+		return err
+	}
+	r.log.Info("topic is to be deleted", "topic", name)
+	return r.settled(ctx, func(now *cluster.Snapshot) bool {
+		_, there := now.Topic(name)
+		return !there
+	})
+}
+
+// CreatePartitions implements cluster.Coordinator.
+func (r *Region) CreatePartitions(ctx context.Context, p cluster.NewPartitions) (err error) {
+	defer func() { err = away(err) }()
+	s, err := r.current()
+	if err != nil {
+		return err
+	}
+	if topic.Internal(p.Topic) {
+		return fmt.Errorf("%w: %s keeps its partitions", cluster.ErrInternalTopic, p.Topic)
+	}
+	t, err := s.Topic(ctx, p.Topic, nil)
+	if err != nil {
+		return err
+	}
+	have := int32(len(t.Partitions))
+	if p.Count <= have || p.Count > maxPartitions {
+		return fmt.Errorf("%w: the topic has %d partitions, and %d would not be more", cluster.ErrInvalidPartitions, have, p.Count)
+	}
+	more, err := r.more(ctx, s, t, p)
+	if err != nil || p.ValidateOnly {
+		return err
+	}
+	for i, replicas := range more {
+		t.Partitions[have+int32(i)] = cluster.Assignment{Replicas: replicas}
+	}
+	if _, err := s.AlterTopic(ctx, p.Topic, t); err != nil {
+		return err
+	}
+	r.log.Info("partitions created", "topic", p.Topic, "partitions", p.Count, "before", have)
+	return r.settled(ctx, func(now *cluster.Snapshot) bool {
+		t, ok := now.Topic(p.Topic)
+		return ok && int32(len(t.Partitions)) >= p.Count && t.Partitions[p.Count-1].Leader >= 0
+	})
+}
+
+// more says where additional partitions go: on as many brokers as the first is.
+func (r *Region) more(ctx context.Context, s *zk.Session, t cluster.TopicAssignment, p cluster.NewPartitions) ([][]int32, error) {
+	have, count := int32(len(t.Partitions)), p.Count-int32(len(t.Partitions))
+	if p.Assignment != nil {
+		if len(p.Assignment) != int(count) {
+			return nil, fmt.Errorf("%w: %d partitions would be new, and %d are assigned", cluster.ErrInvalidAssignment, count, len(p.Assignment))
+		}
+		by := map[int32]cluster.Assignment{}
+		for i, replicas := range p.Assignment {
+			by[int32(i)] = cluster.Assignment{Replicas: replicas}
+		}
+		return p.Assignment, r.checkAssignment(ctx, s, by)
+	}
+	brokers, err := r.eligible(ctx, s, false)
+	if err != nil {
+		return nil, err
+	}
+	first := t.Partitions[0].Replicas
+	if len(first) > len(brokers) {
+		return nil, fmt.Errorf("%w: %d, and there are %d brokers for it", cluster.ErrInvalidReplicationFactor, len(first), len(brokers))
+	}
+	start := max(slices.IndexFunc(brokers, func(b cluster.Registration) bool { return b.ID == first[0] }), 0)
+	return controller.Spread(brokers, controller.Spreading{
+		Partitions: int(count), ReplicationFactor: len(first), First: int(have), Start: start, Shift: start,
+	})
+}
+
+// ElectLeader implements cluster.Coordinator, at the controller.
+func (r *Region) ElectLeader(ctx context.Context, name string, index int32, unclean bool) error {
+	tp := cluster.TopicPartition{Topic: name, Index: index}
+	results, err := r.controller.ElectLeaders(ctx, []cluster.TopicPartition{tp}, unclean)
+	return errors.Join(err, results[tp])
+}
+
+// Reassign implements cluster.Coordinator, at the controller.
+func (r *Region) Reassign(ctx context.Context, name string, index int32, replicas []int32) error {
+	tp := cluster.TopicPartition{Topic: name, Index: index}
+	results, err := r.controller.Reassign(ctx, map[cluster.TopicPartition][]int32{tp: replicas})
+	return errors.Join(err, results[tp])
+}
+
+// Reassignments implements cluster.Coordinator, at the controller.
+func (r *Region) Reassignments(ctx context.Context, of []cluster.TopicPartition) (map[cluster.TopicPartition]cluster.Assignment, error) {
+	return r.controller.Reassignments(ctx, of)
+}
