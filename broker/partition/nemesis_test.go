@@ -60,8 +60,8 @@ func (n *nemesis) step(t *testing.T) {
 	case 19:
 		n.move(t)
 	}
-	n.bury(t)
 	synctest.Wait()
+	n.bury(t)
 }
 
 // produce writes to whoever leads, or believes to.
@@ -203,11 +203,14 @@ func (n *nemesis) alter(p Proposal) func() ISRAnswer {
 
 // heal ends all trouble, and waits until everyone has the same.
 func (n *nemesis) heal(t *testing.T) {
+	for _, d := range n.disks {
+		d.CrashAt(-1)
+	}
+	synctest.Wait()
+	n.bury(t)
 	for _, id := range []int32{1, 2, 3} {
 		n.cut[id] = false
-		if n.hubs[id] != nil {
-			n.disks[id].CrashAt(-1)
-		} else if !n.start(t, id) {
+		if n.hubs[id] == nil && !n.start(t, id) {
 			t.Fatalf("broker %d does not start again", id)
 		}
 		delete(n.dead, id)
