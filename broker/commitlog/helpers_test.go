@@ -110,6 +110,23 @@ func (d *running) mustOpen(t testing.TB, name string, s Settings) *watched {
 	return l
 }
 
+// Truncate and Reset are those of the log, after which what was told before does not
+// count.
+func (w *watched) Truncate(endOffset int64) error {
+	return w.renewed(w.Log.Truncate(endOffset))
+}
+
+func (w *watched) Reset(startOffset int64) error {
+	return w.renewed(w.Log.Reset(startOffset))
+}
+
+func (w *watched) renewed(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.durable = min(w.durable, w.DurableEnd())
+	return err
+}
+
 func (w *watched) told() (durable int64, calls int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -382,8 +382,17 @@ func (l *Log) rollTo(baseOffset int64) error {
 	return nil
 }
 
-// createSegment makes the file of a new segment, and its name durable.
+// createSegment makes the file of a new segment, its name durable, and its index.
 func (l *Log) createSegment(s *segment) (disk.File, error) {
+	file, err := l.createFile(s)
+	if err == nil {
+		s.index.Store(newIndex(s.baseOffset))
+	}
+	return file, err
+}
+
+// createFile makes the file of a new segment, and its name durable.
+func (l *Log) createFile(s *segment) (disk.File, error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return nil, err
@@ -395,7 +404,6 @@ func (l *Log) createSegment(s *segment) (disk.File, error) {
 		}
 		return nil, syncError{err}
 	}
-	s.index.Store(newIndex(s.baseOffset))
 	return file, nil
 }
 

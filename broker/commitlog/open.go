@@ -139,7 +139,7 @@ func (l *Log) recover(s *segment, m mark) error {
 			return err
 		}
 	}
-	if r.size > r.from {
+	if r.size > r.from || m.segment < 0 { // or it was cut, by a process that got no further
 		if err := file.Sync(); err != nil {
 			return err
 		}

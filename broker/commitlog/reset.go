@@ -12,7 +12,8 @@ import (
 // resetFile says, in a log's directory, that the log is to be emptied. It is there
 // before the first segment goes, and goes when the log is empty and the checkpoints
 // say so; a start that finds it goes on from there. So a power cut leaves the log as it
-// was, or empty.
+// was, or empty. Until its removal is durable checkpoints do not say where in a segment
+// the log ends: a start that does not find it makes that durable then.
 const resetFile = "headwater.reset"
 
 const maxResetBytes = 1 << 10
@@ -74,7 +75,7 @@ func (l *Log) restart(baseOffset, startOffset int64) error {
 	if err := l.resetFiles(next); err != nil {
 		return l.fail("reset", err)
 	}
-	l.finishCut(end, cutBytes)
+	l.finishCut(point{baseOffset, -1, 0, startOffset}, end, cutBytes)
 	return nil
 }
 
@@ -95,7 +96,7 @@ func (l *Log) publishReset(v *view, baseOffset, startOffset int64) (next *segmen
 	l.durable.Store(startOffset)
 	l.startOffset = startOffset
 	l.tail = point{baseOffset, -1, 0, startOffset}
-	l.synced = l.tail
+	l.synced = unsettled(startOffset)
 	if l.highWatermark >= 0 {
 		l.highWatermark = startOffset
 	}
@@ -116,7 +117,7 @@ func (l *Log) resetFiles(next *segment) error {
 	if err := l.wipe(); err != nil {
 		return err
 	}
-	file, err := l.createSegment(next)
+	file, err := l.createFile(next)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (l *Log) finishReset(m mark) (mark, error) {
 		l.log.Error("headwater.reset is damaged; the log is left as it is", "log", l.name, "err", err)
 		return m, l.endReset()
 	}
-	m = mark{topicID: l.topicID, segment: r.baseOffset, last: -1, recoveryPoint: r.startOffset, startOffset: r.startOffset, highWatermark: r.startOffset}
+	m = mark{topicID: l.topicID, segment: -1, last: -1, recoveryPoint: r.startOffset, startOffset: r.startOffset, highWatermark: r.startOffset}
 	// Its name may be in the machine's memory only, if it was the process that ended.
 	if err := l.fs.SyncDir(l.path); err != nil {
 		return m, err
@@ -181,7 +182,7 @@ func (l *Log) finishReset(m mark) (mark, error) {
 	if err := l.wipe(); err != nil {
 		return m, err
 	}
-	file, err := l.createSegment(newSegment(l.path, r.baseOffset))
+	file, err := l.createFile(newSegment(l.path, r.baseOffset))
 	if err != nil {
 		return m, err
 	}

@@ -17,9 +17,11 @@ import (
 //
 //  1. what stays is synced;
 //  2. what is written elsewhere of batches that go is taken back: ages of segments, how
-//     far compaction got, and, durably, the recovery point: with the old one a start
-//     would take the missing batches for lost. The index files of the segment that
-//     will be the last go, too: other batches will have the places in it;
+//     far compaction got, and the recovery point: with the old one a start would take
+//     the missing batches for lost. Until the end of step 5 checkpoints do not say
+//     where in a segment that is, so that a start after a kill, which may find what
+//     only the machine's memory holds, makes all of it durable. The index files of the
+//     segment that will be the last go, too: other batches will have the places in it;
 //  3. readers get the new list of segments, and the new end;
 //  4. segments behind the new end go, the last one first, each durably before the next:
 //     there is never a hole;
@@ -118,7 +120,7 @@ func (l *Log) truncate(endOffset int64) error {
 		return l.fail("truncate", err)
 	}
 	l.files.adopt(next, logExt, file)
-	l.finishCut(end, cutBytes)
+	l.finishCut(c.end, end, cutBytes)
 	return nil
 }
 
@@ -201,22 +203,22 @@ func (l *Log) prepareCut(v *view, c cut) error {
 	if err := l.dir.cleanPoints.lower(l.name, c.end.offset); err != nil {
 		return err
 	}
-	if err := l.removeIndexes(v.segments[c.at]); err != nil {
-		return err
-	}
 	l.mu.Lock()
-	synced, said := l.synced, l.saidDurable
-	l.synced = c.end // what a checkpoint says from here on
+	synced := l.synced
+	l.synced = unsettled(c.end.offset) // what checkpoints say from here on
 	l.mu.Unlock()
-	if said <= c.end.offset {
-		return nil
-	}
 	err := l.dir.checkpointBack(l, l.StartOffset(), c.end.offset)
+	if err == nil {
+		err = l.removeIndexes(v.segments[c.at])
+	}
 	if err != nil {
 		l.setSynced(synced)
 	}
 	return err
 }
+
+// unsettled is the end of a log that is truncated or reset at this moment.
+func unsettled(endOffset int64) point { return point{-1, -1, 0, endOffset} }
 
 // removeIndexes removes the index files of a segment, durably.
 func (l *Log) removeIndexes(s *segment) error {
@@ -255,7 +257,7 @@ func (l *Log) publishCut(v *view, c cut) (next *segment) {
 	l.view.Store(&view{append(slices.Clone(v.segments[:c.at]), next)})
 	l.end.Store(c.end.offset)
 	l.durable.Store(c.end.offset)
-	l.tail, l.synced = c.end, c.end
+	l.tail = c.end
 	if l.highWatermark >= 0 {
 		l.highWatermark = min(l.highWatermark, c.end.offset)
 	}
@@ -297,9 +299,12 @@ func (l *Log) countCut(v *view, end int64) (cutBytes int64) {
 	return cutBytes
 }
 
-// finishCut is for when nothing of what went is on disk any more.
-func (l *Log) finishCut(end, cutBytes int64) {
-	l.forgetGaps(l.EndOffset())
+// finishCut is for when nothing of what went is on disk any more: the log ends at tail,
+// and ended at end before.
+func (l *Log) finishCut(tail point, end, cutBytes int64) {
+	l.setSynced(tail)
+	l.dir.appended.Add(1) // so that a checkpoint says it
+	l.forgetGaps(tail.offset)
 	l.log.Info("log truncated", "log", l.name, "fromOffset", end, "logStartOffset", l.StartOffset(), "endOffset", l.EndOffset(), "bytes", cutBytes)
 }
 
@@ -318,10 +323,17 @@ func (l *Log) cutEpochs(endOffset int64) {
 }
 
 // checkpointBack writes checkpoints in which l is not said to hold more than it will:
-// its mark says so already. The lines in Kafka's files that say more go first.
+// its mark says so already. Kafka's files are written if they may say more, and the
+// lines that do go first.
 func (d *Dir) checkpointBack(l *Log, startOffset, endOffset int64) error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	l.mu.Lock()
+	said := l.saidDurable
+	l.mu.Unlock()
+	if said <= endOffset {
+		return d.writeCheckpoint(false)
+	}
 	if err := d.lowerOffset(startOffsetFile, l.name, startOffset); err != nil {
 		return err
 	}

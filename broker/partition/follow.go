@@ -126,28 +126,25 @@ func (p *Partition) Restart(leaderEpoch int32, startOffset int64) error {
 }
 
 // truncate removes what lies at and behind endOffset, here and from what is known of
-// producers. role is held alone.
+// producers, and a leader epoch that begins there: one that this broker began as the
+// leader, and has no batch of. role is held alone.
 func (p *Partition) truncate(endOffset int64) (err error) {
 	before := p.log.EndOffset()
-	if endOffset >= before {
-		return nil
+	if endOffset < before {
+		p.lower(endOffset) // first: nobody reads what goes
 	}
-	if highWatermark := p.highWatermarkNow(); endOffset < highWatermark {
-		p.set.log.Error("records below the high watermark are truncated: a leader was elected that has not got them",
-			"partition", p.name, "endOffset", endOffset, "highWatermark", highWatermark)
-	}
-	p.lower(endOffset) // first: nobody reads what goes
-	if err := p.log.Truncate(endOffset); err != nil {
+	if err = p.log.Truncate(min(endOffset, before)); err != nil {
 		return err
 	}
-	end := p.log.EndOffset()
-	p.lower(end)
-	p.mu.Lock()
-	p.lost(end, before)
-	p.mu.Unlock()
-	if err := p.producers.truncated(); err != nil {
-		p.offline(fmt.Errorf("%s: %w", p.name, err)) // snapshots could speak of other records soon
-		return err
+	if end := p.log.EndOffset(); end < before {
+		p.lower(end)
+		p.mu.Lock()
+		p.lost(end, before)
+		p.mu.Unlock()
+		if err := p.producers.truncated(); err != nil {
+			p.offline(fmt.Errorf("%s: %w", p.name, err)) // snapshots could speak of other records soon
+			return err
+		}
 	}
 	p.lastEpoch, err = p.log.LastEpoch()
 	return err
@@ -157,6 +154,10 @@ func (p *Partition) truncate(endOffset int64) (err error) {
 func (p *Partition) lower(endOffset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if endOffset < p.highWatermark {
+		p.set.log.Error("records below the high watermark are truncated: a leader was elected that has not got them",
+			"partition", p.name, "endOffset", endOffset, "highWatermark", p.highWatermark)
+	}
 	p.durableEnd, p.highWatermark = min(p.durableEnd, endOffset), min(p.highWatermark, endOffset)
 }
 

@@ -120,10 +120,7 @@ func (p *Partition) lead(self int32, o Order) news {
 // alone.
 func (p *Partition) follow(o Order) (n news, err error) {
 	n = p.resign(fmt.Errorf("%s: %w", p.name, ErrNotLeader), func() { p.take(o) })
-	if err = p.log.Truncate(p.log.EndOffset()); err == nil { // an epoch that this broker began, and has no batch of
-		p.lastEpoch, err = p.log.LastEpoch()
-	}
-	if err == nil {
+	if p.lastEpoch, err = p.log.LastEpoch(); err == nil {
 		log := replica.Log{EndOffset: p.log.EndOffset(), HighWatermark: p.highWatermarkNow()}
 		err = p.truncate(replica.BeforeFirstFetch(p.lastEpoch, log))
 	}

@@ -99,16 +99,16 @@ func pop(waiting *[]waiter, offset int64) []waiter {
 
 // news is what waiters are to be told once no lock is held.
 type news struct {
-	durable, all       []waiter
-	durableErr, allErr error
+	durable, all []waiter
+	err          error
 }
 
 func (n *news) tell() {
 	for _, w := range n.durable {
-		w.done(n.durableErr)
+		w.done(n.err)
 	}
 	for _, w := range n.all {
-		w.done(n.allErr)
+		w.done(n.err)
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *Partition) fail(err error) news {
 
 // dismiss gives all who wait the same answer. mu is held.
 func (p *Partition) dismiss(err error) news {
-	n := news{durable: p.waiting, all: p.waitingAll, durableErr: err, allErr: err}
+	n := news{durable: p.waiting, all: p.waitingAll, err: err}
 	p.waiting, p.waitingAll = nil, nil
 	return n
 }
@@ -164,11 +164,7 @@ func (p *Partition) settle(ended bool) (n news) {
 	if n.durable = pop(&p.waiting, p.durableEnd); len(n.durable) > 0 {
 		p.acked(n.durable[len(n.durable)-1].nextOffset)
 	}
-	if p.leading != nil {
-		if n.all = pop(&p.waitingAll, p.highWatermark); len(n.all) > 0 {
-			n.allErr = p.afterAppend()
-		}
-	}
+	n.all = pop(&p.waitingAll, p.highWatermark)
 	moved := p.highWatermark != before
 	if moved {
 		p.watchers.wake()
