@@ -78,6 +78,7 @@ var houseMap = []room{
 	{"appliance/e2e/install", "", ""},
 	{"appliance/e2e/jvm", "", ""},
 	{"appliance/e2e/region/checker", "", ""},
+	{"appliance/e2e/region/network", "", "golang.org/x/sys/unix"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},
 	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
