@@ -76,7 +76,7 @@ var houseMap = []room{
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
-	{"appliance/e2e/jvm", "", ""},
+	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/checker", "", ""},
 	{"appliance/e2e/region/network", "", "golang.org/x/sys/unix"},
 	{"appliance/e2e/sensors", "appliance/process", ""},

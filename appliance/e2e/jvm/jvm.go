@@ -1,6 +1,6 @@
 // Package jvm gets Java programs of others for the tests that run them: it has
 // Maven fetch what a pom names, once for each user of the machine, and says how to
-// start it. It starts nothing but Maven.
+// start it. It starts nothing but Maven, Kafka's own tools, and a Broker when told to.
 package jvm
 
 import (
@@ -31,6 +31,33 @@ func Kafka(ctx context.Context, class string, args ...string) (*exec.Cmd, error)
 		return nil, err
 	}
 	return Command(ctx, jars, class, args...), nil
+}
+
+// Kafka's own tools, by their classes.
+const (
+	Topics              = "org.apache.kafka.tools.TopicCommand"
+	ReassignPartitions  = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+	LeaderElection      = "org.apache.kafka.tools.LeaderElectionCommand"
+	ConsumerGroups      = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+	LogDirs             = "org.apache.kafka.tools.LogDirsCommand"
+	ProducerPerformance = "org.apache.kafka.tools.ProducerPerformance"
+	ConsumerPerformance = "org.apache.kafka.tools.ConsumerPerformance"
+	EndToEndLatency     = "org.apache.kafka.tools.EndToEndLatency"
+	Configs             = "kafka.admin.ConfigCommand"
+	DumpLogSegments     = "kafka.tools.DumpLogSegments"
+)
+
+// Run runs one of the tools, and returns what it prints.
+func Run(ctx context.Context, class string, args ...string) (string, error) {
+	cmd, err := Kafka(ctx, class, args...)
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s %s: %w\n%s", class, strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
 }
 
 // Command runs a class from a class path.
