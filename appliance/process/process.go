@@ -20,8 +20,11 @@ import (
 )
 
 // Process is a headwater with its settings. It keeps its ports and its data
-// directory over a restart.
+// directory over a restart. New makes one on free ports; a literal with all addresses
+// is as good.
 type Process struct {
+	// Binary is the program.
+	Binary string
 	// Kafka, NATS, MQTT and Admin are the addresses it listens on.
 	Kafka, NATS, MQTT, Admin string
 	// DataDir is its data directory.
@@ -32,13 +35,12 @@ type Process struct {
 	Prefix []string
 
 	Program
-	binary string
 }
 
 // New prepares binary to run on free ports with its data in dataDir. Nothing is
 // started.
 func New(binary, dataDir string) (*Process, error) {
-	p := &Process{binary: binary, DataDir: dataDir}
+	p := &Process{Binary: binary, DataDir: dataDir}
 	for _, address := range []*string{&p.Kafka, &p.NATS, &p.MQTT, &p.Admin} {
 		var err error
 		if *address, err = FreeAddress(); err != nil {
@@ -58,7 +60,7 @@ func (p *Process) Start(ctx context.Context) error {
 
 // StartOnly starts the process.
 func (p *Process) StartOnly() error {
-	words := append(slices.Clone(p.Prefix), p.binary, "serve")
+	words := append(slices.Clone(p.Prefix), p.Binary, "serve")
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(environ(),
 		"HEADWATER_DATA_DIR="+p.DataDir,

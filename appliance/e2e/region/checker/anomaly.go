@@ -22,6 +22,7 @@ const (
 	Reordered    Anomaly = "reordered"            // one producer's records in another order
 	LateBefore   Anomaly = "non-monotonic send"   // sent after another was acked, and before it in the log
 	Hole         Anomaly = "hole"                 // an offset inside the log that no record has
+	OffsetGone   Anomaly = "offset gone"          // a reader is told that where it was is no offset
 	Undelivered  Anomaly = "undelivered"          // a group never got it
 )
 

@@ -75,6 +75,8 @@ func (c *Checker) Take(e Event) {
 		p.start, p.end, p.started = e.Offset, e.Offset, true
 	case Stored:
 		c.stored(p, e)
+	case Gone:
+		c.report.find(OffsetGone, e.Partition, -1, "reader %d: %s", e.Client, e.Note)
 	case Fault:
 		c.report.Faults++
 	}

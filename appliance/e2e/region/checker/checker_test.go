@@ -39,6 +39,7 @@ func TestAnomalies(t *testing.T) {
 		"retained":                   {events: slices.Concat(two, []Event{start(1), stored(2, 1)})},
 		"twoAckedAtOne":              {events: slices.Concat(two[:3], []Event{ack(2, 0)}, end), want: Inconsistent},
 		"twoAckedAtOneLongAgo":       {events: slices.Concat(two[:3], []Event{ack(2, 0), start(1)}), want: Inconsistent},
+		"readerTold":                 {events: slices.Concat(two, []Event{{Kind: Gone, Client: 1}}, end), want: OffsetGone},
 		"storedTwice":                {events: slices.Concat(two, end, []Event{stored(2, 2)}), want: Duplicate},
 		"storedTwiceAsItMay":         {rules: Rules{MayRepeat: true}, events: slices.Concat(two, end, []Event{stored(2, 2)})},
 		"neverSent":                  {events: slices.Concat(two, end, []Event{stored(3, 2)}), want: Invented},

@@ -32,10 +32,11 @@ const (
 	Poll               // reader Client got Value at Offset
 	Start              // the log of Partition begins at Offset, in the end
 	Stored             // Value stands at Offset, in the end; in the order of offsets
+	Gone               // reader Client is told that its offset is none; Note says how
 	Fault              // Note says what was done to the cluster
 )
 
-var kindNames = [...]string{"send", "ack", "unsure", "refuse", "assign", "poll", "start", "stored", "fault"}
+var kindNames = [...]string{"send", "ack", "unsure", "refuse", "assign", "poll", "start", "stored", "gone", "fault"}
 
 func (k Kind) String() string { return kindNames[k] }
 
