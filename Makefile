@@ -16,10 +16,10 @@ build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
 
 test: ## run all Go tests, after getting what they need
-	.ci/needs $(GO) kcat mkfs.ext4 && $(GO) test ./...
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...
 
 check: ## gofumpt, vet, staticcheck, and the tests with the race detector
-	.ci/needs $(GO) kcat mkfs.ext4 gcc && .ci/check
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar gcc && .ci/check
 
 fuzz: ## crash the log in 30,000 histories, then run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

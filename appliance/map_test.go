@@ -43,6 +43,7 @@ var houseMap = []room{
 	{"broker/partition", "broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
 	{"broker/cluster", "broker/topic broker/quota", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
+	{"broker/zk/zktest", "", ""},
 	{"broker/peer", "broker/wire", prometheus},
 	{"broker/replication", "broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup},
 	{"broker/controller", "broker/cluster broker/topic broker/peer broker/wire", prometheus},
