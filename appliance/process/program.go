@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 )
@@ -27,18 +28,26 @@ type run struct {
 	err   error         // of the wait; set before ended is closed
 }
 
-// Launch starts cmd, which ends with this process at the latest.
+// Launch starts cmd, which ends with this process at the latest. The thread that starts
+// it is kept until it has ended: the kernel counts that one as the parent.
 func (p *Program) Launch(cmd *exec.Cmd) error {
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
 	cmd.SysProcAttr = notOrphaned()
-	if err := cmd.Start(); err != nil {
+	r := &run{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			r.err = cmd.Wait()
+			close(r.ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	r := &run{cmd: cmd, ended: make(chan struct{})}
-	go func() {
-		r.err = cmd.Wait()
-		close(r.ended)
-	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.run = r

@@ -12,22 +12,32 @@ import (
 )
 
 // inside runs f on a thread that is in the namespace. The sockets that f makes stay
-// there, whoever uses them.
+// there, whoever uses them. A thread that cannot come back ends with its goroutine.
 func inside(ns string, f func() error) error {
 	done := make(chan error, 1)
-	go func() { // ends with its thread, which is not given back
+	go func() {
 		runtime.LockOSThread()
-		file, err := os.Open("/run/netns/" + ns)
+		home, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			done <- err
 			return
 		}
-		defer file.Close()
-		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+		defer home.Close()
+		away, err := os.Open("/run/netns/" + ns)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer away.Close()
+		if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter namespace %s: %w", ns, err)
 			return
 		}
-		done <- f()
+		err = f()
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
 	}()
 	return <-done
 }
