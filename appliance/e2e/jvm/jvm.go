@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // KafkaVersion is that of Kafka's own tools.
@@ -66,9 +67,14 @@ func Command(ctx context.Context, classPath, class string, args ...string) *exec
 	return exec.CommandContext(ctx, "java", append(quick, args...)...)
 }
 
+// resolving lets one goroutine at a time call Maven: the others find what it fetched.
+var resolving sync.Mutex
+
 // ClassPath returns the class path of what pom depends on, with its property
 // kafka.version as given. What Maven fetched before is used again.
 func ClassPath(ctx context.Context, pom []byte, kafkaVersion string) (string, error) {
+	resolving.Lock()
+	defer resolving.Unlock()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -98,12 +104,13 @@ func resolve(ctx context.Context, dir, list string, pom []byte, kafkaVersion str
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return err
 	}
+	whole := fmt.Sprintf("%s.%d", list, os.Getpid())
 	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", file, "dependency:build-classpath",
-		"-Dkafka.version="+kafkaVersion, "-Dmdep.outputFile="+list+".tmp")
+		"-Dkafka.version="+kafkaVersion, "-Dmdep.outputFile="+whole)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
-	return os.Rename(list+".tmp", list)
+	return os.Rename(whole, list)
 }
