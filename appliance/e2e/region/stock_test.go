@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headwater/headwater/appliance/e2e/region/checker"
+	"github.com/headwater/headwater/appliance/e2e/region/cluster"
 	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
 	"github.com/headwater/headwater/appliance/e2e/region/workload"
 )
@@ -30,4 +32,74 @@ func TestStockKafka(t *testing.T) {
 			Brokers: true, ZooKeeper: true, Pause: 4 * time.Second, Last: 10 * time.Second,
 		}),
 	}.run(t, c)
+}
+
+// A topic that allows unclean elections loses what only the last leader had: the checker
+// sees it in a real cluster too.
+func TestStockKafkaLoses(t *testing.T) {
+	c := start(t, 1, stock(3, "2.8")...)
+	topic := cluster.Topic{
+		Name: trialTopic, Assignment: map[int32][]int32{0: {1, 2, 3}},
+		Settings: map[string]string{"min.insync.replicas": "1", "unclean.leader.election.enable": "true"},
+	}
+	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
+		t.Fatal(err)
+	}
+	recorder, _ := record(t, checker.Rules{})
+	w := workload.Start(t.Context(), workload.Config{
+		Addresses: c.Addresses(), Topic: trialTopic, Partitions: 1, Producers: 1, Rate: 200, Readers: 1, Seed: 1,
+	}, recorder)
+	t.Cleanup(w.Close)
+	awaitAcks(t, recorder, 200)
+	for _, b := range c.Brokers[1:] {
+		if err := b.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alone := func(id int32) func(*cluster.State) bool {
+		return func(s *cluster.State) bool {
+			p := s.Topics[trialTopic][0]
+			return p.Leader == id && len(p.ISR) == 1
+		}
+	}
+	if err := cluster.Await(within(t, patience), "broker 1 alone in the ISR", alone(1), c.Brokers[0].Address); err != nil {
+		t.Fatal(err)
+	}
+	acked, _ := recorder.Acked()
+	awaitAcks(t, recorder, acked+200)
+	if err := c.Brokers[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Brokers[1].Start(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Await(within(t, patience), "broker 2 leads, which was not in the ISR", alone(2), c.Brokers[1].Address); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Recover(within(t, patience), trialTopic); err != nil {
+		t.Fatal(err)
+	}
+	report, err := w.Finish(within(t, patience))
+	t.Logf("%v, %v", report, err)
+	if report == nil || report.Counts[checker.LostWrite]+report.Counts[checker.Inconsistent] < 100 {
+		t.Error("an unclean election was not noticed")
+	}
+	compareReplicas(t, c, trialTopic, 1)
+}
+
+// awaitAcks waits until so many records were acknowledged.
+func awaitAcks(t *testing.T, r *workload.Recorder, n int) {
+	t.Helper()
+	ctx := within(t, patience)
+	for {
+		acked, _ := r.Acked()
+		if acked >= n {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d records are acked, waited for %d; clients were told %q", acked, n, r.Problems())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
