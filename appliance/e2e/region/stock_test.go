@@ -103,3 +103,8 @@ func awaitAcks(t *testing.T, r *workload.Recorder, n int) {
 		}
 	}
 }
+
+// Kafka's tools on Kafka: what the tour asks for is what Kafka does.
+func TestStockKafkaTools(t *testing.T) {
+	tour(t, start(t, 1, stock(3, "3.9")...))
+}

@@ -123,11 +123,11 @@ func (w *Run) readAll(ctx context.Context) (map[int32]int64, error) {
 		return nil, err
 	}
 	defer cl.Close()
-	starts, err := offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -2)
+	starts, err := Offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -2)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -1)
+	ends, err := Offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -162,9 +162,9 @@ func (w *Run) readPartition(ctx context.Context, partition int32, next, end int6
 	return nil
 }
 
-// offsets asks for the offset at a timestamp of every partition: -1 the end, -2 the
+// Offsets asks for the offset at a timestamp of every partition: -1 the end, -2 the
 // beginning.
-func offsets(ctx context.Context, cl *kgo.Client, topic string, partitions int32, timestamp int64) (map[int32]int64, error) {
+func Offsets(ctx context.Context, cl *kgo.Client, topic string, partitions int32, timestamp int64) (map[int32]int64, error) {
 	t := kmsg.NewListOffsetsRequestTopic()
 	t.Topic = topic
 	for partition := range partitions {
