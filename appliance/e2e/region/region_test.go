@@ -127,8 +127,9 @@ const trialTopic = "readings"
 
 // run lets the workload run while the plan is carried out, then holds what clients were
 // told against what there is, and the replicas against each other. The cluster's brokers
-// have stopped when it returns.
-func (tr trial) run(t *testing.T, c *cluster.Cluster) *checker.Report {
+// have stopped when it returns. pause is the longest time in which nothing of a
+// partition was acked.
+func (tr trial) run(t *testing.T, c *cluster.Cluster) (report *checker.Report, pause time.Duration) {
 	t.Helper()
 	replicasWanted := int16(min(3, len(c.Brokers)))
 	topic := cluster.Topic{Name: trialTopic, Partitions: tr.workload.Partitions, Replicas: replicasWanted, Settings: tr.settings}
@@ -158,7 +159,7 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) *checker.Report {
 		t.Fatal(err)
 	}
 	acked, pause := recorder.Acked()
-	t.Logf("%v\nthe longest time without an ack: %v", report, pause.Round(time.Millisecond))
+	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause.Round(time.Millisecond))
 	if !report.Sound() {
 		t.Errorf("the history is not sound; %s", kept)
 	}
@@ -166,7 +167,7 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) *checker.Report {
 		t.Errorf("%d records were acked: that shows nothing", acked)
 	}
 	compareReplicas(t, c, trialTopic, tr.workload.Partitions)
-	return report
+	return report, pause
 }
 
 // record begins a history, in a file where one is asked for.

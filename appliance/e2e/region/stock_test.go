@@ -23,12 +23,15 @@ var twoOfThree = map[string]string{"min.insync.replicas": "2"}
 // Stock Kafka loses nothing that it acked with acks=all while its leaders, its
 // controller and its ZooKeeper are killed, frozen and cut off: the harness and the
 // checker find nothing where there is nothing.
-func TestStockKafka(t *testing.T) {
-	c := start(t, 1, stock(3, "3.9")...)
-	s := seed(t, 1)
+func TestStockKafka(t *testing.T) { seeded(t, start(t, 3, stock(3, "3.9")...), 1, 40*time.Second) }
+
+// seeded lets a plan of a seed happen to a cluster.
+func seeded(t *testing.T, c *cluster.Cluster, def uint64, last time.Duration) {
+	t.Helper()
+	s := seed(t, def)
 	trial{
 		workload: fast(s), settings: twoOfThree,
-		plan: nemesis.Plan(s, duration(t, 40*time.Second), nemesis.Options{
+		plan: nemesis.Plan(s, duration(t, last), nemesis.Options{
 			Brokers: true, ZooKeeper: true, Pause: 4 * time.Second, Last: 10 * time.Second,
 		}),
 	}.run(t, c)
@@ -107,4 +110,17 @@ func awaitAcks(t *testing.T, r *workload.Recorder, n int) {
 // Kafka's tools on Kafka: what the tour asks for is what Kafka does.
 func TestStockKafkaTools(t *testing.T) {
 	tour(t, start(t, 1, stock(3, "3.9")...))
+}
+
+// Kafka's brokers stop in turn, and leave ZooKeeper's death unnoticed: what is asked of
+// headwater below is what Kafka does.
+func TestStockKafkaCalm(t *testing.T) {
+	t.Run("rolls", func(t *testing.T) {
+		brokers := stock(3, "3.9")
+		for i := range brokers {
+			brokers[i].Settings = map[string]string{"zookeeper.session.timeout.ms": "20000"}
+		}
+		rolls(t, start(t, 1, brokers...), 10*time.Second)
+	})
+	t.Run("withoutZooKeeper", func(t *testing.T) { withoutZooKeeper(t, start(t, 1, stock(3, "3.9")...)) })
 }

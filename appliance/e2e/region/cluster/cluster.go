@@ -16,6 +16,7 @@ type Config struct {
 	ZooKeepers int
 	Brokers    []BrokerConfig // their ids, if 0, their addresses and directories are given to them
 	Loopback   bool           // also where namespaces are permitted
+	InTurn     bool           // the first broker serves before the second is started: it is the controller, if it may
 }
 
 // Cluster is brokers and ZooKeeper servers on a network.
@@ -77,6 +78,13 @@ func Start(ctx context.Context, cfg Config) (c *Cluster, err error) {
 			return c, err
 		}
 		c.Brokers = append(c.Brokers, broker)
+	}
+	if cfg.InTurn {
+		for _, b := range c.Brokers {
+			if err := b.Start(ctx); err != nil {
+				return c, err
+			}
+		}
 	}
 	return c, c.StartBrokers(ctx)
 }

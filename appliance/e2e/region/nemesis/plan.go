@@ -113,6 +113,27 @@ func Plan(seed uint64, total time.Duration, o Options) (steps []Step) {
 	}
 }
 
+// Each is a step for every operation there is on brokers, on one target.
+func Each(target Target, after, last time.Duration) (steps []Step) {
+	seen := map[Op]bool{}
+	for _, op := range brokerOps {
+		if !seen[op] {
+			seen[op] = true
+			steps = append(steps, Step{After: after, For: last, Faults: []Fault{{Op: op, Target: target}}})
+		}
+	}
+	return steps
+}
+
+// Again is one fault so many times.
+func Again(f Fault, times int, after, last time.Duration) (steps []Step) {
+	for range times {
+		steps = append(steps, Step{After: after, For: last, Faults: []Fault{f}})
+		f.N++
+	}
+	return steps
+}
+
 // maxSteps is more than a week has.
 const maxSteps = 1 << 20
 

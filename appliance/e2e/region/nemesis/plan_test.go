@@ -62,3 +62,14 @@ func TestPlanWithin(t *testing.T) {
 		t.Errorf("an operation that does not exist is planned: %v", got)
 	}
 }
+
+func TestEach(t *testing.T) {
+	steps := Each(Leader, time.Second, 2*time.Second)
+	if len(steps) != 12 || steps[0].Faults[0] != (Fault{Op: Kill, Target: Leader}) || steps[0].After != time.Second || steps[0].For != 2*time.Second {
+		t.Errorf("%d steps:\n%s", len(steps), Describe(steps))
+	}
+	again := Again(Fault{Kill, Leader, 0}, 3, time.Second, time.Second)
+	if len(again) != 3 || again[2].Faults[0].N != 2 {
+		t.Errorf("three times:\n%s", Describe(again))
+	}
+}

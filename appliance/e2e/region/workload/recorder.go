@@ -24,8 +24,8 @@ type Recorder struct {
 	checker  *checker.Checker
 	file     *json.Encoder // nil: the history is not kept
 	fileErr  error
-	lastAck  time.Time
-	pause    time.Duration // the longest between two acks
+	lastAck  map[int32]time.Time
+	pause    time.Duration // the longest between two acks of one partition
 	acked    int
 	problems []string // what clients were told that is no anomaly, bounded
 	next     checker.Value
@@ -34,7 +34,7 @@ type Recorder struct {
 // NewRecorder begins a history. Each event goes to file too, as a line of JSON, unless
 // file is nil.
 func NewRecorder(rules checker.Rules, file io.Writer) *Recorder {
-	r := &Recorder{begin: time.Now(), checker: checker.New(rules)}
+	r := &Recorder{begin: time.Now(), checker: checker.New(rules), lastAck: map[int32]time.Time{}}
 	if file != nil {
 		r.file = json.NewEncoder(file)
 	}
@@ -56,10 +56,10 @@ func (r *Recorder) take(e checker.Event) {
 	}
 	r.checker.Take(e)
 	if e.Kind == checker.Ack {
-		if !r.lastAck.IsZero() {
-			r.pause = max(r.pause, now.Sub(r.lastAck))
+		if last, ok := r.lastAck[e.Partition]; ok {
+			r.pause = max(r.pause, now.Sub(last))
 		}
-		r.lastAck = now
+		r.lastAck[e.Partition] = now
 		r.acked++
 	}
 }
@@ -94,7 +94,8 @@ func (r *Recorder) Problems() []string {
 	return append([]string(nil), r.problems...)
 }
 
-// Acked is how many records were acknowledged, and the longest time in which none was.
+// Acked is how many records were acknowledged, and the longest time in which none of a
+// partition was.
 func (r *Recorder) Acked() (n int, longestPause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
