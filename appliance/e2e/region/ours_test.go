@@ -55,3 +55,6 @@ func TestRegionWithoutZooKeeper(t *testing.T) { withoutZooKeeper(t, start(t, 1, 
 
 // Kafka's tools on headwater.
 func TestRegionTools(t *testing.T) { tour(t, start(t, 1, ours(3)...)) }
+
+// Clients live through headwater's failovers without an error, as through Kafka's.
+func TestRegionFailover(t *testing.T) { failover(t, start(t, 1, ours(3)...)) }

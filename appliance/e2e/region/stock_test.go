@@ -124,3 +124,6 @@ func TestStockKafkaCalm(t *testing.T) {
 	})
 	t.Run("withoutZooKeeper", func(t *testing.T) { withoutZooKeeper(t, start(t, 1, stock(3, "3.9")...)) })
 }
+
+// Clients live through Kafka's failovers without an error.
+func TestStockKafkaFailover(t *testing.T) { failover(t, start(t, 1, stock(3, "3.9")...)) }

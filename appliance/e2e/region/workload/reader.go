@@ -71,7 +71,8 @@ func (r *reader) assigned(_ context.Context, _ *kgo.Client, topics map[string][]
 // failed writes down an error. One that says that offsets are gone is wrong whatever
 // happened to the cluster; the others are those of a cluster that something happens to.
 func (r *reader) failed(ctx context.Context, partition int32, err error) {
-	if ctx.Err() != nil {
+	var session *kgo.ErrGroupSession // franz-go joins again by itself
+	if ctx.Err() != nil || errors.As(err, &session) {
 		return
 	}
 	var loss *kgo.ErrDataLoss
