@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/appliance/e2e/region/checker"
-	"github.com/headwater/headwater/appliance/e2e/region/cluster"
 	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
 )
 
@@ -20,8 +19,7 @@ func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), 12, tim
 
 // Behind proxies, where namespaces are not permitted.
 func TestRegionOnLoopback(t *testing.T) {
-	c := startConfig(t, cluster.Config{ZooKeepers: 1, Brokers: ours(3), Loopback: true})
-	seeded(t, c, 13, time.Minute)
+	seeded(t, onLoopback(t, ours(3)), 13, 30*time.Second)
 }
 
 // Everything that can happen to a leader happens to one.

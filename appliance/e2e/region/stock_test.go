@@ -9,6 +9,7 @@ import (
 	"github.com/headwater/headwater/appliance/e2e/region/checker"
 	"github.com/headwater/headwater/appliance/e2e/region/cluster"
 	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
+	"github.com/headwater/headwater/appliance/e2e/region/network"
 	"github.com/headwater/headwater/appliance/e2e/region/workload"
 )
 
@@ -24,6 +25,20 @@ var twoOfThree = map[string]string{"min.insync.replicas": "2"}
 // controller and its ZooKeeper are killed, frozen and cut off: the harness and the
 // checker find nothing where there is nothing.
 func TestStockKafka(t *testing.T) { seeded(t, start(t, 3, stock(3, "3.9")...), 1, 40*time.Second) }
+
+// The harness does without namespaces too.
+func TestStockKafkaOnLoopback(t *testing.T) {
+	seeded(t, onLoopback(t, stock(3, "3.9")), 3, 30*time.Second)
+}
+
+func onLoopback(t *testing.T, brokers []cluster.BrokerConfig) *cluster.Cluster {
+	t.Helper()
+	n, err := network.Loopback(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startConfig(t, cluster.Config{ZooKeepers: 1, Brokers: brokers, Network: n})
+}
 
 // seeded lets a plan of a seed happen to a cluster.
 func seeded(t *testing.T, c *cluster.Cluster, def uint64, last time.Duration) {

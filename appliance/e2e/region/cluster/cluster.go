@@ -14,9 +14,9 @@ import (
 type Config struct {
 	Dir        string // everything is kept below it
 	ZooKeepers int
-	Brokers    []BrokerConfig // their ids, if 0, their addresses and directories are given to them
-	Loopback   bool           // also where namespaces are permitted
-	InTurn     bool           // the first broker serves before the second is started: it is the controller, if it may
+	Brokers    []BrokerConfig  // their ids, if 0, their addresses and directories are given to them
+	Network    network.Network // nil: the best that is permitted
+	InTurn     bool            // the first broker serves before the second is started: it is the controller, if it may
 }
 
 // Cluster is brokers and ZooKeeper servers on a network.
@@ -39,13 +39,10 @@ func Start(ctx context.Context, cfg Config) (c *Cluster, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if cfg.Loopback {
-		c.Network, err = network.Loopback(nil)
-	} else {
-		c.Network, err = network.New()
-	}
-	if err != nil {
-		return c, err
+	if c.Network = cfg.Network; c.Network == nil {
+		if c.Network, err = network.New(); err != nil {
+			return c, err
+		}
 	}
 	var seats []*network.Seat
 	for i := range cfg.ZooKeepers {
