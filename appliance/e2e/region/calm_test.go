@@ -36,7 +36,7 @@ func withoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
 		t.Fatal(err)
 	}
-	recorder, _ := record(t, checker.Rules{})
+	recorder := record(t, checker.Rules{})
 	cfg := fast(2)
 	cfg.Addresses, cfg.Topic, cfg.Partitions = c.Addresses(), trialTopic, 3
 	w := workload.Start(t.Context(), cfg, recorder)

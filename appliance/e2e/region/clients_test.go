@@ -43,7 +43,7 @@ func failover(t *testing.T, c *cluster.Cluster) {
 	kcat, java := newPeer(t, "kcat"), newPeer(t, "java")
 	kcatReads, javaReads := kcat.reader(kcatReader(bootstrap)), java.reader(javaReader(t, bootstrap))
 	kcatWrites, javaWrites := startKcatWriter(t, kcat, bootstrap), startJavaWriter(t, java, bootstrap)
-	recorder, _ := record(t, checker.Rules{})
+	recorder := record(t, checker.Rules{})
 	franz := workload.Start(t.Context(), workload.Config{
 		Addresses: c.Addresses(), Topic: "franz", Partitions: 1, Producers: 1, Rate: 100, Readers: 1, GroupReaders: 1, Seed: 3,
 	}, recorder)

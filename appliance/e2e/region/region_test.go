@@ -5,13 +5,16 @@
 // all of them were told. The tests run stock Kafka too, which shows that what they find
 // in headwater is not theirs.
 //
-// HEADWATER_REGION_SEED repeats a plan, HEADWATER_REGION_MINUTES makes the seeded tests
-// last longer, and HEADWATER_REGION_HISTORY names a directory where histories are kept.
+// HEADWATER_REGION_SEED repeats a plan and HEADWATER_REGION_MINUTES makes the seeded tests
+// last longer. A test that fails keeps its history and its machines' logs in the directory
+// that HEADWATER_REGION_HISTORY names, or in that for temporary files; with
+// HEADWATER_REGION_KEEP=1 what the machines have on disk too.
 package region
 
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -68,13 +71,16 @@ func start(t *testing.T, zooKeepers int, brokers ...cluster.BrokerConfig) *clust
 
 func startConfig(t *testing.T, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
-	cfg.Dir = t.TempDir()
+	cfg.Dir = clusterDir(t)
+	for i := range cfg.Brokers {
+		cfg.Brokers[i].Rack = fmt.Sprint("r", i+1)
+	}
 	begin := time.Now()
 	c, err := cluster.Start(within(t, patience), cfg)
 	t.Cleanup(func() {
 		for _, m := range c.Machines() {
 			if t.Failed() {
-				t.Logf("%s wrote:\n%s", m.Name(), lastLines(m.Log(), 80))
+				t.Logf("%s wrote, all in %s:\n%s", m.Name(), keep(t, m.Name()+".log", m.Log()), lastLines(m.Log(), 40))
 			}
 			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 				if strings.Contains(m.Log(), bad) {
@@ -92,6 +98,44 @@ func startConfig(t *testing.T, cfg cluster.Config) *cluster.Cluster {
 	t.Logf("%d ZooKeeper servers and %d brokers serve after %v; %s",
 		len(c.ZooKeepers), len(c.Brokers), time.Since(begin).Round(time.Millisecond), c.Network.Abilities())
 	return c
+}
+
+// clusterDir is removed when the test ends, unless it has failed and
+// HEADWATER_REGION_KEEP is set.
+func clusterDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "headwater-region-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() && os.Getenv("HEADWATER_REGION_KEEP") != "" {
+			t.Logf("what the machines kept is in %s", dir)
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// keep writes a text where it outlives the test, and returns where that is.
+func keep(t *testing.T, name, text string) string {
+	path := outliving(t, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err.Error()
+	}
+	return path
+}
+
+// outliving is the path of a file that outlives the test.
+func outliving(t *testing.T, name string) string {
+	dir := os.Getenv("HEADWATER_REGION_HISTORY")
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, fmt.Sprintf("headwater-%s-%d-%s", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), name))
 }
 
 func lastLines(text string, n int) string {
@@ -137,7 +181,7 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) (report *checker.Report, p
 		t.Fatal(err)
 	}
 	t.Logf("the plan:\n%s", nemesis.Describe(tr.plan))
-	recorder, kept := record(t, tr.rules)
+	recorder := record(t, tr.rules)
 	tr.workload.Addresses, tr.workload.Topic = c.Addresses(), trialTopic
 	w := workload.Start(t.Context(), tr.workload, recorder)
 	t.Cleanup(w.Close)
@@ -161,7 +205,7 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) (report *checker.Report, p
 	acked, pause := recorder.Acked()
 	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause.Round(time.Millisecond))
 	if !report.Sound() {
-		t.Errorf("the history is not sound; %s", kept)
+		t.Error("the history is not sound")
 	}
 	if acked < 100 {
 		t.Errorf("%d records were acked: that shows nothing", acked)
@@ -170,25 +214,30 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) (report *checker.Report, p
 	return report, pause
 }
 
-// record begins a history, in a file where one is asked for.
-func record(t *testing.T, rules checker.Rules) (*workload.Recorder, string) {
+// record begins a history, in a file that outlives the test if that fails.
+// HEADWATER_REGION_HISTORY keeps it in any case; without it long runs keep none.
+func record(t *testing.T, rules checker.Rules) *workload.Recorder {
 	t.Helper()
-	dir := os.Getenv("HEADWATER_REGION_HISTORY")
-	if dir == "" {
-		return workload.NewRecorder(rules, nil), "HEADWATER_REGION_HISTORY=<directory> would keep it"
+	asked := os.Getenv("HEADWATER_REGION_HISTORY") != ""
+	if !asked && os.Getenv("HEADWATER_REGION_MINUTES") != "" {
+		return workload.NewRecorder(rules, nil)
 	}
-	file, err := os.Create(filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "-")+".jsonl"))
+	file, err := os.Create(outliving(t, "history.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	buffered := bufio.NewWriterSize(file, 1<<20)
 	t.Cleanup(func() {
-		if err := buffered.Flush(); err != nil {
+		if err := errors.Join(buffered.Flush(), file.Close()); err != nil {
 			t.Error(err)
 		}
-		file.Close()
+		if asked || t.Failed() {
+			t.Logf("the history is in %s", file.Name())
+		} else if err := os.Remove(file.Name()); err != nil {
+			t.Error(err)
+		}
 	})
-	return workload.NewRecorder(rules, buffered), "it is in " + file.Name()
+	return workload.NewRecorder(rules, buffered)
 }
 
 // compareReplicas stops the brokers and holds their copies of a topic against each other.

@@ -30,6 +30,8 @@ type BrokerConfig struct {
 	ID        int32
 	ZooKeeper string // the connect string
 	Dir       string
+	// Rack is where the broker stands; a reader that says the same reads there.
+	Rack string
 	// Protocol is a stock broker's inter.broker.protocol.version; "" is the newest.
 	Protocol string
 	// Settings are a stock broker's, as in server.properties.
@@ -78,6 +80,13 @@ func (b *Broker) stock(cfg BrokerConfig) {
 		ID: cfg.ID, Listen: b.seat.Listen(kafkaPort), Advertise: b.Address, ZooKeeper: cfg.ZooKeeper, Dir: cfg.Dir,
 		Protocol: cfg.Protocol, Settings: maps.Clone(cfg.Settings), Prefix: b.seat.Prefix(), HeapMiB: cfg.HeapMiB,
 	}
+	if cfg.Rack != "" {
+		if k.Settings == nil {
+			k.Settings = map[string]string{}
+		}
+		k.Settings["broker.rack"] = cfg.Rack
+		k.Settings["replica.selector.class"] = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+	}
 	b.program, b.launch, b.LogDir = k, k.Start, k.LogDir()
 }
 
@@ -90,6 +99,9 @@ func (b *Broker) ours(cfg BrokerConfig) {
 	}
 	if !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "HEADWATER_REGION_ROLE=") }) {
 		p.Env = append(p.Env, "HEADWATER_REGION_ROLE=hub")
+	}
+	if cfg.Rack != "" {
+		p.Env = append(p.Env, "HEADWATER_REGION_RACK="+cfg.Rack)
 	}
 	b.program, b.LogDir = p, p.DataDir
 	b.launch = func(context.Context) error { return p.StartOnly() }

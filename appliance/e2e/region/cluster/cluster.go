@@ -184,10 +184,13 @@ func (c *Cluster) Revive(ctx context.Context) error {
 	return errors.Join(append(errs, c.StartBrokers(ctx))...)
 }
 
-// Recover revives all, and waits until every partition of a topic has all its replicas in
+// Recover revives all, and waits until no partition moves and every partition of a topic has all its replicas in
 // the ISR, as all brokers say.
 func (c *Cluster) Recover(ctx context.Context, topic string) error {
 	if err := c.Revive(ctx); err != nil {
+		return err
+	}
+	if err := c.awaitMoved(ctx); err != nil {
 		return err
 	}
 	return Await(ctx, "all replicas of "+topic+" in sync", func(s *State) bool {

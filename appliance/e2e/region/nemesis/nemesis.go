@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -159,9 +160,34 @@ func (n *Nemesis) do(ctx context.Context, f Fault, m cluster.Machine) error {
 		return net.Slow(m.Seat(), n.Rate)
 	case Delay:
 		return net.Delay(m.Seat(), n.Lag)
+	case Move, Elect:
+		if err := n.administer(ctx, f); err != nil { // a cluster with faults may refuse
+			n.Note(fmt.Sprintf("%v: %v", f, err))
+		}
+		return nil
 	default:
 		return n.cut(f, m)
 	}
+}
+
+// administer does what an operator does: a partition moves to as many replicas as it has,
+// in an order that follows from N, or the preferred leaders are elected.
+func (n *Nemesis) administer(ctx context.Context, f Fault) error {
+	if f.Op == Elect {
+		return n.Cluster.ElectPreferred(ctx)
+	}
+	state, err := n.Cluster.State(ctx)
+	if err != nil {
+		return err
+	}
+	partition := int32(f.N % max(1, len(state.Topics[n.Topic])))
+	var ids []int32
+	for _, b := range n.Cluster.Brokers {
+		ids = append(ids, b.ID)
+	}
+	rng := rand.New(rand.NewPCG(uint64(f.N), 3))
+	rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	return n.Cluster.Reassign(ctx, n.Topic, partition, ids[:min(len(ids), 3)])
 }
 
 // cut comes between a machine and others.

@@ -30,6 +30,8 @@ const (
 	CutPeers Op = "cut peers" // from all others of its role, both ways
 	Slow     Op = "slow"      // all that it sends and gets
 	Delay    Op = "delay"     // connections to it
+	Move     Op = "move"      // no fault: a partition to other replicas, whatever the target is
+	Elect    Op = "elect"     // no fault: the preferred leaders
 )
 
 // Target is whom.
@@ -81,7 +83,7 @@ type Options struct {
 
 // brokerOps and zooKeeperOps have what is done more often more often.
 var (
-	brokerOps    = []Op{Kill, Kill, Kill, KillAll, Stop, Freeze, Freeze, CutOff, CutOff, Deafen, Mute, CutPair, CutZK, CutZK, CutPeers, Slow, Delay}
+	brokerOps    = []Op{Kill, Kill, Kill, KillAll, Stop, Freeze, Freeze, CutOff, CutOff, Deafen, Mute, CutPair, CutZK, CutZK, CutPeers, Slow, Delay, Move, Move, Elect}
 	zooKeeperOps = []Op{Kill, Kill, KillAll, Freeze, CutOff, Deafen, Mute, CutPair, Slow, Delay}
 	brokers      = []Target{Leader, Leader, Leader, Controller, Controller, Follower, AnyBroker}
 	zooKeepers   = []Target{ZKLeader, ZKFollower, AnyZK}

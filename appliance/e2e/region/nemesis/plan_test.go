@@ -65,7 +65,7 @@ func TestPlanWithin(t *testing.T) {
 
 func TestEach(t *testing.T) {
 	steps := Each(Leader, time.Second, 2*time.Second)
-	if len(steps) != 12 || steps[0].Faults[0] != (Fault{Op: Kill, Target: Leader}) || steps[0].After != time.Second || steps[0].For != 2*time.Second {
+	if len(steps) != 14 || steps[0].Faults[0] != (Fault{Op: Kill, Target: Leader}) || steps[0].After != time.Second || steps[0].For != 2*time.Second {
 		t.Errorf("%d steps:\n%s", len(steps), Describe(steps))
 	}
 	again := Again(Fault{Kill, Leader, 0}, 3, time.Second, time.Second)

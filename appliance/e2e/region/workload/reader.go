@@ -19,6 +19,7 @@ type reader struct {
 	of     *Recorder
 	client int
 	group  int // 0: by itself
+	rack   string
 	seen   *progress
 }
 
@@ -27,6 +28,9 @@ func (r *reader) run(ctx context.Context) error {
 		kgo.SeedBrokers(r.cfg.Addresses...), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.RetryBackoffFn(shortly), kgo.MetadataMinAge(100 * time.Millisecond), kgo.MetadataMaxAge(5 * time.Second),
 		kgo.ClientID(fmt.Sprint("reader", r.client)), kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(3 * time.Second),
+	}
+	if r.rack != "" {
+		opts = append(opts, kgo.Rack(r.rack))
 	}
 	if r.group == 0 {
 		from := map[int32]kgo.Offset{}

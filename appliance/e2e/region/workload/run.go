@@ -22,11 +22,12 @@ type Config struct {
 	Addresses    []string // of brokers
 	Topic        string   // there is one
 	Partitions   int32
-	Producers    int  // half of them have short lives, if there are two or more
-	Rate         int  // records a second of each producer
-	Readers      int  // each reads all
-	GroupReaders int  // share a group
-	LeaderAck    bool // acks=1, by producers without an id
+	Producers    int      // half of them have short lives, if there are two or more
+	Rate         int      // records a second of each producer
+	Readers      int      // each reads all
+	Racks        []string // of the readers, from the first on: who has one reads at its own rack
+	GroupReaders int      // share a group
+	LeaderAck    bool     // acks=1, by producers without an id
 	Seed         uint64
 }
 
@@ -63,6 +64,9 @@ func Start(ctx context.Context, cfg Config, of *Recorder) *Run {
 	}
 	for i := range cfg.Readers {
 		r := &reader{cfg: cfg, of: of, client: i + 1, seen: w.alone}
+		if i < len(cfg.Racks) {
+			r.rack = cfg.Racks[i]
+		}
 		w.reading.Go(func() { w.failed(r.run(read)) })
 	}
 	for i := range cfg.GroupReaders {
