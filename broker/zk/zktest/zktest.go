@@ -56,52 +56,69 @@ func StartEnsemble(t testing.TB, n int) *Ensemble {
 // StartWith starts n servers as cfg says and waits until all serve.
 func StartWith(t testing.TB, n int, cfg Config) *Ensemble {
 	t.Helper()
-	java := needed(t)
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
+	}
+	e, err := Launch(n, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// Launch is StartWith for a program that is no test: cfg says where data is kept, and
+// Close is to be called in the end.
+func Launch(n int, cfg Config) (_ *Ensemble, err error) {
+	java, err := needed()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Tick == 0 {
 		cfg.Tick = 500 * time.Millisecond
 	}
 	if cfg.Hosts != nil && len(cfg.Hosts) != n {
-		t.Fatalf("%d hosts for %d servers", len(cfg.Hosts), n)
+		return nil, fmt.Errorf("%d hosts for %d servers", len(cfg.Hosts), n)
 	}
 	e := &Ensemble{}
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
 	for i := range n {
 		s, err := newServer(java, i, cfg)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		e.Servers = append(e.Servers, s)
 	}
-	t.Cleanup(e.cleanUp)
 	for _, s := range e.Servers {
 		if err := s.configure(e.Servers, cfg); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if err := s.launch(); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	for _, s := range e.Servers {
 		if err := s.awaitServing(patience); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	return e
+	return e, nil
 }
 
-// needed returns the java to run, or fails the test and says what is missing.
-func needed(t testing.TB) string {
-	t.Helper()
+// needed returns the java to run, or says what is missing.
+func needed() (string, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		t.Fatalf("this test needs java (Debian: apt-get install default-jre-headless): %v", err)
+		return "", fmt.Errorf("no java (Debian: apt-get install default-jre-headless): %w", err)
 	}
 	if _, err := os.Stat(jar); err != nil {
-		t.Fatalf("this test needs ZooKeeper (Debian: apt-get install libzookeeper-java): %v", err)
+		return "", fmt.Errorf("no ZooKeeper (Debian: apt-get install libzookeeper-java): %w", err)
 	}
-	return java
+	return java, nil
 }
 
 // Ensemble is servers that are one ZooKeeper.
@@ -133,7 +150,8 @@ func (e *Ensemble) Leader() (*Server, error) {
 	return leader, err
 }
 
-func (e *Ensemble) cleanUp() {
+// Close kills the servers.
+func (e *Ensemble) Close() {
 	for _, s := range e.Servers {
 		s.Kill()
 	}
