@@ -74,7 +74,7 @@ var houseMap = []room{
 	{"appliance/admin", "", prometheus},
 	{"appliance", "appliance/config appliance/admin broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject", "github.com/spf13/cobra golang.org/x/term"},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic", "github.com/spf13/cobra golang.org/x/term"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},

@@ -92,6 +92,7 @@ type NewTopic struct {
 	ReplicationFactor int16             // -1: the broker's default
 	Assignment        map[int32][]int32 // broker ids by partition, in place of the two above; empty: none
 	Overrides         map[string]string // settings by Kafka's names
+	Local             bool              // it is for this broker's devices: a gateway keeps it to itself
 	ForDevice         bool              // a device's message caused it: it counts against the limit of those
 	ValidateOnly      bool
 }

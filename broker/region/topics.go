@@ -64,7 +64,7 @@ func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *clust
 // assign says which brokers get the partitions of a new topic.
 func (r *Region) assign(ctx context.Context, s *zk.Session, nt cluster.NewTopic) (cluster.TopicAssignment, error) {
 	out := cluster.TopicAssignment{ID: topic.NewID(), Partitions: map[int32]cluster.Assignment{}}
-	brokers, err := r.eligible(ctx, s, nt.ForDevice)
+	brokers, err := r.eligible(ctx, s, nt.Local)
 	if err != nil {
 		return out, err
 	}
@@ -85,7 +85,7 @@ func (r *Region) assign(ctx context.Context, s *zk.Session, nt cluster.NewTopic)
 	if factor == -1 {
 		factor = r.cfg.DefaultReplicationFactor
 	}
-	if nt.ForDevice && r.cfg.Gateway {
+	if nt.Local && r.cfg.Gateway {
 		factor = 1
 	}
 	switch {
@@ -105,8 +105,8 @@ func (r *Region) assign(ctx context.Context, s *zk.Session, nt cluster.NewTopic)
 
 // eligible are the brokers that get replicas: what a gateway's devices cause stays
 // at the gateway, and a gateway's link is not to hold up others' topics.
-func (r *Region) eligible(ctx context.Context, s *zk.Session, forDevice bool) ([]cluster.Registration, error) {
-	if forDevice && r.cfg.Gateway {
+func (r *Region) eligible(ctx context.Context, s *zk.Session, local bool) ([]cluster.Registration, error) {
+	if local && r.cfg.Gateway {
 		return []cluster.Registration{r.registration()}, nil
 	}
 	brokers, err := s.Brokers(ctx, nil)
