@@ -25,19 +25,20 @@ func (s *Session) Register(ctx context.Context, r cluster.Registration) (brokerE
 	path, data := brokerPath(r.ID), encodeRegistration(r, time.Now())
 	patience := time.NewTimer(s.Timeout())
 	defer patience.Stop()
+	w, changed := NewWatch()
+	defer s.Unwatch(w)
 	for {
 		epoch, err := s.registerNew(ctx, path, data)
 		if !isNodeExists(err) {
 			return epoch, err
 		}
-		w, changed := NewWatch()
 		there, found, err := s.find(ctx, path, w)
 		switch {
 		case err != nil:
 			return 0, err
 		case !found:
 			continue
-		case there.owner == s.ID():
+		case there.owner == s.ID(): // from an earlier call
 			return there.epoch, s.reregister(ctx, path, data, there)
 		case s.own(there.owner):
 			s.log.Info("registration of an earlier session removed", "broker", r.ID, "session", there.owner)

@@ -153,10 +153,14 @@ func testRegistrationTaken(t *testing.T, address string) {
 	}
 }
 
-// What an earlier session of the same broker holds is taken over at once.
+// What an earlier session of the same broker holds, its id and its office, is taken
+// over at once.
 func testRegistrationTakenOver(t *testing.T, address string) {
 	first, _ := begin(t, config(address))
 	before := must[int64](t)(first.Register(t.Context(), broker(7, 9092)))
+	if _, won, err := first.Elect(t.Context(), 7); !won || err != nil {
+		t.Fatal(won, err)
+	}
 	cfg := config(address)
 	cfg.Own = func(id int64) bool { return id == first.ID() }
 	second, _ := begin(t, cfg)
@@ -167,6 +171,9 @@ func testRegistrationTakenOver(t *testing.T, address string) {
 	}
 	if n := must[node](t)(second.get(t.Context(), brokerPath(7), nil)); n.owner != second.ID() {
 		t.Errorf("session %x has the id, want %x", n.owner, second.ID())
+	}
+	if term, won, err := second.Elect(ctx, 7); !won || err != nil || term.Epoch() != 2 {
+		t.Errorf("won %v, %v; want epoch 2", won, err)
 	}
 }
 

@@ -185,9 +185,6 @@ func (s *Session) SetConfig(ctx context.Context, e Entity, config map[string]str
 // putConfig is the operation that writes settings which have this version.
 func (s *Session) putConfig(ctx context.Context, e Entity, config map[string]string, version int32) (any, error) {
 	path, data := e.path(), encodeConfig(config)
-	if err := checkSize(path, data); err != nil {
-		return nil, err
-	}
 	if version == AnyVersion {
 		n, found, err := s.find(ctx, path, nil)
 		if err != nil {

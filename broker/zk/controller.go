@@ -56,8 +56,8 @@ func (s *Session) Elect(ctx context.Context, brokerID int32) (t *Term, won bool,
 	switch {
 	case err != nil:
 		return nil, false, err
-	case found && there.owner == s.ID(): // won, and not known: a term is begun anew
-		if err := s.remove(ctx, controllerPath, there.version); err != nil {
+	case found && s.own(there.owner): // of an earlier session, or won and not known: a term is begun anew
+		if err := s.remove(ctx, controllerPath, there.version); err != nil && !isBadVersion(err) {
 			return nil, false, err
 		}
 	case found:

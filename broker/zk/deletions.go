@@ -62,10 +62,9 @@ func (t *Term) removeTree(ctx context.Context, path string, levels int) error {
 		return err
 	}
 	if levels > 1 {
-		for _, name := range names { // one after the other: each level does many at a time, at its end
-			if err := t.removeTree(ctx, path+"/"+name, levels-1); err != nil {
-				return err
-			}
+		err := each(ctx, len(names), func(ctx context.Context, i int) error { return t.removeTree(ctx, path+"/"+names[i], levels-1) })
+		if err != nil {
+			return err
 		}
 	}
 	return t.remove(ctx, path)

@@ -88,8 +88,8 @@ func send(t *testing.T, l *link, packet []byte) {
 // What is not ZooKeeper's is noticed before its lengths are believed.
 func TestLinkRefuses(t *testing.T) {
 	for name, stream := range map[string][]byte{
-		"longHandshake":  {0xff, 0, 0, 0},
-		"shortHandshake": {0, 0, 0, 15},
+		"longHandshake":  slices.Concat([]byte{0xff, 0, 0, 0}, make([]byte, 40)),
+		"shortHandshake": slices.Concat([]byte{0, 0, 0, 15}, make([]byte, 40)),
 		"emptyPacket":    slices.Concat(handshakeAnswer(1, 1), []byte{0, 0, 0, 0}),
 	} {
 		l := newLink(discard{}, time.Time{}, linkEvents{granted: func(int64, time.Duration, time.Time) {}})
@@ -134,7 +134,7 @@ func TestSessionEndsByOurClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSession()
 		begin := time.Now()
-		s.keeper.Go(s.keep)
+		s.spawn(s.keep)
 		s.granted(1, 6*time.Second, begin)
 		s.event(zk.Event{Type: zk.EventSession, State: zk.StateHasSession})
 		time.Sleep(5 * time.Second)
@@ -147,7 +147,7 @@ func TestSessionEndsByOurClock(t *testing.T) {
 			t.Errorf("it lasted %v, want 10s", lasted)
 		}
 		wantError(t, s.Err(), errSilent)
-		s.keeper.Wait()
+		s.running.Wait()
 	})
 }
 

@@ -193,6 +193,9 @@ func (e *opError) Unwrap() error { return e.err }
 // multi does several operations or none. The error has an opError if one of them was
 // refused.
 func (s *Session) multi(ctx context.Context, what string, ops []any, landed func(context.Context) ([]zk.MultiResponse, bool, error)) ([]zk.MultiResponse, error) {
+	if err := checkSizes(what, ops); err != nil {
+		return nil, err
+	}
 	return write(ctx, s, what, func(c *zk.Conn) ([]zk.MultiResponse, error) {
 		answers, err := c.Multi(ops...)
 		if err == nil && len(answers) != len(ops) {
@@ -221,6 +224,23 @@ func refused(err error) (index int) {
 func checkSize(path string, data []byte) error {
 	if len(data) > maxNodeBytes {
 		return fmt.Errorf("%s: %d bytes: %w", path, len(data), ErrTooLarge)
+	}
+	return nil
+}
+
+// checkSizes is checkSize of a multi, which is one request.
+func checkSizes(what string, ops []any) error {
+	total := 0
+	for _, op := range ops {
+		switch op := op.(type) {
+		case *zk.CreateRequest:
+			total += len(op.Path) + len(op.Data)
+		case *zk.SetDataRequest:
+			total += len(op.Path) + len(op.Data)
+		}
+	}
+	if total > maxNodeBytes {
+		return fmt.Errorf("%s: %d bytes: %w", what, total, ErrTooLarge)
 	}
 	return nil
 }

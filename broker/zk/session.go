@@ -27,7 +27,7 @@ type Session struct {
 	end     context.CancelCauseFunc
 	calls   chan struct{} // a token for each call that is with the library
 	watches watches
-	keeper  sync.WaitGroup
+	running sync.WaitGroup // what the session has started itself
 	dialing dialing
 
 	mu        sync.Mutex // guards all below
@@ -37,13 +37,16 @@ type Session struct {
 	connected bool
 	rearming  bool // connected soon: when the library has asked for its watches again
 	link      *link
+	closed    bool          // nothing is started any more
 	changed   chan struct{} // closed, and replaced, when something above changes but heardFrom
 }
 
-// maxNodeBytes is what ZooKeeper takes by default, and a request around it.
+// ZooKeeper takes requests of up to a MiB unless told otherwise, and closes the
+// connection of who sends more. What it sends it does not bound.
 const (
-	maxNodeBytes   = 1000 << 10
-	maxPacketBytes = 1<<20 + 64<<10
+	maxNodeBytes    = 1000 << 10
+	maxRequestBytes = 1 << 20
+	maxAnswerBytes  = 8 << 20 // the names of more topics than any cluster has
 )
 
 // newSession prepares a session that has nothing to do with the network yet.
@@ -70,15 +73,15 @@ func (c *Client) open() (*Session, error) {
 		zk.WithEventCallback(s.event),
 		zk.WithLogger(libraryLog{c.log}),
 		zk.WithLogInfo(false),
-		zk.WithMaxBufferSize(maxPacketBytes),
-		zk.WithMaxConnBufferSize(maxPacketBytes),
+		zk.WithMaxBufferSize(maxAnswerBytes),
+		zk.WithMaxConnBufferSize(maxRequestBytes),
 	)
 	close(attached)
 	if err != nil {
 		s.end(errClosed)
 		return nil, fmt.Errorf("zookeeper: %w", err)
 	}
-	s.keeper.Go(s.keep)
+	s.spawn(s.keep)
 	return s, nil
 }
 
@@ -312,7 +315,19 @@ func (s *Session) close() {
 	for range maxCalls {
 		s.calls <- struct{}{}
 	}
-	s.keeper.Wait()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// spawn starts what ends with the session, unless that is closed.
+func (s *Session) spawn(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Go(f)
+	}
 }
 
 // awaitGranted waits until there is a session and a connection.

@@ -3,6 +3,7 @@ package zk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,7 +28,12 @@ func (t *Term) Topics(ctx context.Context) ([]string, error) {
 
 // Topic reads where the partitions of a topic are to be.
 func (t *Term) Topic(ctx context.Context, name string) (cluster.TopicAssignment, error) {
-	return t.s.Topic(ctx, name, t.watch(cluster.Change{Kind: cluster.TopicChanged, Topic: name}))
+	change := cluster.Change{Kind: cluster.TopicChanged, Topic: name}
+	a, err := t.s.Topic(ctx, name, t.watch(change))
+	if errors.Is(err, cluster.ErrUnknownTopic) {
+		t.forget(change)
+	}
+	return a, err
 }
 
 // SetTopic writes a topic that has the version of a, and returns its new version.

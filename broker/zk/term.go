@@ -22,7 +22,7 @@ type Term struct {
 	version int32 // of /controller_epoch since the election
 
 	changes *changes
-	end     context.CancelFunc
+	stop    context.CancelFunc // of handing out changes
 	fenced  atomic.Bool
 
 	mu      sync.Mutex // guards watches
@@ -30,9 +30,9 @@ type Term struct {
 }
 
 func newTerm(s *Session, epoch, version int32) *Term {
-	ctx, end := context.WithCancel(s.ctx)
-	t := &Term{s: s, epoch: epoch, version: version, changes: newChanges(), end: end, watches: map[cluster.Change]*Watch{}}
-	s.keeper.Go(func() { t.changes.run(ctx) })
+	ctx, stop := context.WithCancel(s.ctx)
+	t := &Term{s: s, epoch: epoch, version: version, changes: newChanges(), stop: stop, watches: map[cluster.Change]*Watch{}}
+	s.spawn(func() { t.changes.run(ctx) })
 	return t
 }
 
@@ -44,16 +44,27 @@ func (t *Term) Changes() <-chan cluster.Change { return t.changes.out }
 
 // Resign ends the term, and lets another controller be elected.
 func (t *Term) Resign(ctx context.Context) error {
-	defer t.end()
+	defer t.ended()
 	err := t.write(ctx, "resign", func(ctx context.Context) (bool, error) {
 		exists, err := t.s.exists(ctx, controllerPath, nil)
 		return !exists, err
 	}, &zk.DeleteRequest{Path: t.s.at(controllerPath), Version: anyVersion})
-	t.fenced.Store(true)
 	if isNoNode(err) {
 		return nil
 	}
 	return err
+}
+
+// ended has nothing written and nothing watched from now on.
+func (t *Term) ended() {
+	t.fenced.Store(true)
+	t.stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.watches {
+		t.s.Unwatch(w)
+	}
+	clear(t.watches)
 }
 
 // watch returns the watch that tells of a change.
@@ -72,7 +83,10 @@ func (t *Term) watch(change cluster.Change) *Watch {
 func (t *Term) forget(change cluster.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.watches, change)
+	if w := t.watches[change]; w != nil {
+		delete(t.watches, change)
+		t.s.Unwatch(w)
+	}
 }
 
 // write does the operations if no other controller was elected. landed looks whether
@@ -101,9 +115,8 @@ func (t *Term) writeAnswered(ctx context.Context, what string, landed func(conte
 	switch {
 	case err == nil:
 		return answers[1:], nil
-	case errors.As(err, &op) && op.index == 0:
-		t.fenced.Store(true)
-		t.end()
+	case errors.As(err, &op) && op.index == 0 && (isBadVersion(err) || isNoNode(err)):
+		t.ended()
 		return nil, fmt.Errorf("%s at controller epoch %d: %w", what, t.epoch, cluster.ErrFenced)
 	case op != nil:
 		return nil, &opError{op.index - 1, op.err}
@@ -140,9 +153,6 @@ func (t *Term) create(ctx context.Context, path string) error {
 
 // set writes a node that has this version, and returns its new one.
 func (t *Term) set(ctx context.Context, path string, data []byte, version int32) (int32, error) {
-	if err := checkSize(path, data); err != nil {
-		return 0, err
-	}
 	answers, err := t.writeAnswered(ctx, "write "+path, func(ctx context.Context) ([]zk.MultiResponse, bool, error) {
 		now, done, err := t.s.isNow(ctx, path, data, version)
 		return []zk.MultiResponse{{Stat: &zk.Stat{Version: now}}}, done, err

@@ -100,9 +100,6 @@ func (s *Session) CreateTopic(ctx context.Context, name string, t cluster.TopicA
 		return err
 	}
 	path, data := topicPath(name), encodeTopic(t)
-	if err := checkSize(path, data); err != nil {
-		return err
-	}
 	for range maxTries {
 		configOp, err := s.putConfig(ctx, TopicEntity(name), config, AnyVersion)
 		if err != nil {

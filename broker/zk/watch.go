@@ -11,7 +11,7 @@ import (
 // so when the connection was away, since nobody knows what happened meanwhile; it may
 // say so without a reason, and ends with its session.
 type Watch struct {
-	notify func() // must not block
+	notify func() // must not block, nor read or watch anything
 }
 
 // NewWatch returns a watch, and the channel on which it speaks: what was not received
@@ -24,6 +24,15 @@ func NewWatch() (*Watch, <-chan struct{}) {
 		default:
 		}
 	}}, changed
+}
+
+// Unwatch ends a watch: what was read with it is not told any more.
+func (s *Session) Unwatch(w *Watch) {
+	s.watches.mu.Lock()
+	defer s.watches.mu.Unlock()
+	for _, n := range s.watches.nodes {
+		delete(n.by, w)
+	}
 }
 
 // NewWatchFunc returns a watch that calls notify, which must not block.
@@ -96,9 +105,9 @@ func (ws *watches) fire(kind zk.EventType, path string) {
 // tell tells those who watch the node, and forgets it: it is armed no longer.
 func (ws *watches) tell(key watchKey) {
 	ws.mu.Lock()
+	defer ws.mu.Unlock()
 	n := ws.nodes[key]
 	delete(ws.nodes, key)
-	ws.mu.Unlock()
 	if n == nil {
 		return
 	}
@@ -117,14 +126,14 @@ func (ws *watches) any() bool {
 // tellAll tells everyone; what is armed stays so.
 func (ws *watches) tellAll() {
 	ws.mu.Lock()
-	all := map[*Watch]struct{}{}
+	defer ws.mu.Unlock()
+	told := map[*Watch]struct{}{}
 	for _, n := range ws.nodes {
 		for w := range n.by {
-			all[w] = struct{}{}
+			if _, ok := told[w]; !ok {
+				told[w] = struct{}{}
+				w.notify()
+			}
 		}
-	}
-	ws.mu.Unlock()
-	for w := range all {
-		w.notify()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/headwater/headwater/broker/cluster"
 )
 
@@ -81,6 +83,26 @@ func testChangesOfATerm(t *testing.T, address string) {
 		if got := receive(t, term.Changes(), "a change"); got != step.want {
 			t.Errorf("change %+v, want %+v", got, step.want)
 		}
+	}
+}
+
+// A watch that was ended says nothing, and others of the same node still do.
+func TestUnwatch(t *testing.T) {
+	s := newTestSession()
+	ended, silent := NewWatch()
+	stays, told := NewWatch()
+	for _, w := range []*Watch{ended, stays} {
+		if armed, asked := s.watches.join(watchKey{"/x", false}, w); !armed {
+			asked(true)
+		}
+	}
+	s.Unwatch(ended)
+	s.watches.fire(zk.EventNodeDataChanged, "/x")
+	receive(t, told, "the other watch")
+	select {
+	case <-silent:
+		t.Error("the ended watch has spoken")
+	default:
 	}
 }
 
