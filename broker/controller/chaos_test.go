@@ -163,4 +163,3 @@ func (c *chaos) someTopic() (string, bool) {
 	_, ok := c.tree.Topic(name)
 	return name, ok
 }
-
