@@ -15,16 +15,16 @@ func TestMetrics(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		w.cfg.Metrics = reg
 		w.create("a", []int32{1, 2}, []int32{1}, []int32{2, 3})
-		w.create("b", []int32{3})
+		w.create("b", []int32{3, 1})
 		w.lead()
 		w.tree.Unregister(1)
-		w.tree.DeleteTopic("b")
+		w.tree.DeleteTopic("b") // which waits for broker 1
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		got := gather(w, reg)
 		for name, want := range map[string]float64{
-			"activecontrollercount": 1, "activebrokercount": 2, "globaltopiccount": 1, "globalpartitioncount": 3,
-			"offlinepartitionscount": 1, "preferredreplicaimbalancecount": 2, "topicstodeletecount": 0, "reassigningpartitionscount": 0,
+			"activecontrollercount": 1, "activebrokercount": 2, "globaltopiccount": 2, "globalpartitioncount": 4,
+			"offlinepartitionscount": 1, "preferredreplicaimbalancecount": 2, "topicstodeletecount": 1, "reassigningpartitionscount": 0,
 		} {
 			if v, ok := got["kafka_controller_kafkacontroller_"+name]; v != want || !ok {
 				w.Errorf("%s is %v, there %v; want %v", name, v, ok, want)
