@@ -353,7 +353,11 @@ func TestPreferredLeaders(t *testing.T) {
 			w.Errorf("%d requests stand in the tree", left)
 		}
 		bounce()
+		w.resign()
+		w.tree.WantElections(tp("a", 1)) // while there is no controller
+		w.lead()
 		w.want(tp("a", 0), 2, 3, 2, 1)
+		w.want(tp("a", 1), 1, 4, 3, 1)
 		time.Sleep(w.cfg.BalanceEvery + time.Second)
 		synctest.Wait()
 		w.want(tp("a", 0), 1, 4, 2, 1)

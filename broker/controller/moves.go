@@ -154,7 +154,7 @@ func (t *term) endShed(ctx context.Context, p *partition) error {
 }
 
 // leaveTo writes the list of who has p after a step, unless somebody is in the ISR
-// that is not on it: who left may have come in again before it was told.
+// that is not on it: a leader that writes its ISR itself may have let it in again.
 func (t *term) leaveTo(ctx context.Context, p *partition, next cluster.Assignment) (bool, error) {
 	if len(without(p.state.ISR, next.Replicas)) > 0 {
 		if confined, err := t.confineTo(ctx, p, next.Replicas); !confined {

@@ -26,13 +26,15 @@ type world struct {
 	term   *controllertest.Term
 	cancel context.CancelFunc
 	ended  chan error
-	log    strings.Builder
+	text   strings.Builder
+	log    *slog.Logger // of all controllers, into text
 }
 
 // inWorld runs a test with live brokers, and a controller if it says so.
 func inWorld(t *testing.T, brokers []int32, test func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, tree: controllertest.NewTree(), fleet: controllertest.NewFleet(), cfg: controller.DefaultConfig()}
+		w.log = slog.New(slog.NewTextHandler(&w.text, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		for _, id := range brokers {
 			w.register(id)
 		}
@@ -42,7 +44,7 @@ func inWorld(t *testing.T, brokers []int32, test func(*world)) {
 			t.Error(fault)
 		}
 		if t.Failed() {
-			t.Log(w.log.String())
+			t.Log(w.text.String())
 		}
 	})
 }
@@ -53,7 +55,7 @@ func (w *world) elect(arm ...func(*controllertest.Term)) {
 	ctx, cancel := context.WithCancel(w.Context())
 	w.cancel, w.ended = cancel, make(chan error, 1)
 	dial := func(r cluster.Registration) controller.Caller { return w.fleet.Dial(r) }
-	w.c = controller.New(w.cfg, dial, slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	w.c = controller.New(w.cfg, dial, w.log)
 	term, epoch := w.tree.Elect()
 	w.term = term
 	for _, f := range arm {
