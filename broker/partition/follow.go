@@ -2,6 +2,7 @@ package partition
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/headwater/headwater/broker/replica"
 )
@@ -51,20 +52,54 @@ func (p *Partition) AppendFetched(leaderEpoch int32, records []byte, leaderHighW
 	lastEpoch, err := p.producers.replicate(records)
 	p.lastEpoch = max(p.lastEpoch, lastEpoch)
 	p.mu.Lock()
-	p.leaderHighWatermark = leaderHighWatermark
+	p.leaderHighWatermark, p.leaderLogStart = leaderHighWatermark, leaderLogStartOffset
 	durableEnd := p.log.DurableEnd()
 	ended := durableEnd > p.durableEnd
 	p.durableEnd = durableEnd
 	n = p.settle(ended)
-	start := replica.FollowerLogStart(p.log.StartOffset(), leaderLogStartOffset, p.highWatermark)
+	start := p.wantedStart()
 	p.mu.Unlock()
-	if err == nil && start > p.log.StartOffset() {
+	if err == nil && start > p.log.StartOffset() && p.set.mayMoveStart(time.Now()) {
 		_, err = p.deleteBefore(start)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: take what the leader has: %w", p.name, err)
 	}
 	return nil
+}
+
+// wantedStart is where a follower's log is to start. mu is held.
+func (p *Partition) wantedStart() int64 {
+	own := p.log.StartOffset()
+	if p.leading != nil {
+		return own
+	}
+	return replica.FollowerLogStart(own, p.leaderLogStart, p.highWatermark)
+}
+
+// startMoves is how far apart followers' logs are told to start later, of all
+// partitions. It takes several syncs, which the fetches of all of them wait for; those
+// that have no turn are told with the next fetch, or when retention comes by.
+const startMoves = 100 * time.Millisecond
+
+// mayMoveStart reports whether it is time for one.
+func (s *Set) mayMoveStart(now time.Time) bool {
+	last := s.startMoved.Load()
+	return now.UnixNano()-last >= int64(startMoves) && s.startMoved.CompareAndSwap(last, now.UnixNano())
+}
+
+// followStart has a follower's log start where its leader's does.
+func (p *Partition) followStart() error {
+	p.role.RLock()
+	defer p.role.RUnlock()
+	p.mu.Lock()
+	start := p.wantedStart()
+	p.mu.Unlock()
+	if start <= p.log.StartOffset() {
+		return nil
+	}
+	_, err := p.deleteBefore(start)
+	return err
 }
 
 // Diverged removes what this log has and the leader's has not, by what the leader of an

@@ -69,6 +69,7 @@ type Partition struct {
 	durableEnd          int64 // as the log has told
 	highWatermark       int64
 	leaderHighWatermark int64 // as a follower's leader has told in this leader epoch
+	leaderLogStart      int64 // the same
 	ackedEnd            int64 // records below it may have been acknowledged when they were durable here
 	failed              error // the partition is offline for this reason
 	waiting             []waiter

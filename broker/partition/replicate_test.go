@@ -320,6 +320,39 @@ func TestFollowerStartsOver(t *testing.T) {
 	})
 }
 
+// Followers' logs start where their leaders' do: one at a time with a fetch, since the
+// fetches of all wait for it, and all of them when retention comes by.
+func TestFollowerStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, minISR(1))
+		time.Sleep(time.Second)
+		for range 4 {
+			mustAppend(t, r.leader(), batch(1, 0))
+		}
+		r.catchUp(t, 2, 3)
+		r.catchUp(t, 2, 3)
+		p := r.hubs[2].p
+		for _, step := range []struct {
+			delete, want int64
+			then         func()
+		}{
+			{1, 1, func() {}},
+			{2, 1, func() {}},
+			{2, 2, func() { p.retain(r.hubs[2].log) }},
+			{3, 3, func() { time.Sleep(startMoves) }},
+		} {
+			if _, err := r.leader().DeleteBefore(step.delete); err != nil {
+				t.Fatal(err)
+			}
+			step.then()
+			r.catchUp(t, 2)
+			if got := p.State().LogStartOffset; got != step.want {
+				t.Errorf("the leader starts at %d, the follower at %d, want %d", step.delete, got, step.want)
+			}
+		}
+	})
+}
+
 // Readers of a follower stop at what it knows to be committed. What it has not got yet
 // is not out of range.
 func TestReadFromFollower(t *testing.T) {

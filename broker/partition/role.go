@@ -138,7 +138,7 @@ func (p *Partition) resign(reason error, and func()) news {
 	p.log.BeginEpoch(replica.Unknown)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leading, p.leaderHighWatermark = nil, 0
+	p.leading, p.leaderHighWatermark, p.leaderLogStart = nil, 0, 0
 	and()
 	p.watchers.wake()
 	p.endWatchers.wake()

@@ -50,10 +50,11 @@ type Set struct {
 	decompress  sync.Mutex // held while a batch is looked into before it is appended
 	log         *slog.Logger
 
-	maxLag time.Duration                    // replica.lag.time.max.ms
-	live   atomic.Pointer[func(int32) bool] // nil: all are
-	wanted chan struct{}                    // there may be changes of ISRs to propose
-	lost   atomic.Int64                     // records that were acknowledged and truncated
+	maxLag     time.Duration                    // replica.lag.time.max.ms
+	live       atomic.Pointer[func(int32) bool] // nil: all are
+	wanted     chan struct{}                    // there may be changes of ISRs to propose
+	lost       atomic.Int64                     // records that were acknowledged and truncated
+	startMoved atomic.Int64                     // when a follower's log was last told to start later, Unix nanoseconds
 
 	savingHighWatermarks sync.Mutex // guards savedHighWatermarks
 	savedHighWatermarks  map[string]int64
@@ -271,6 +272,9 @@ func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
 func (p *Partition) retain(log *slog.Logger) {
 	_, highWatermark := p.Offsets()
 	removed, err := p.log.Retain(highWatermark)
+	if err == nil {
+		err = p.followStart()
+	}
 	if err != nil && !errors.Is(err, commitlog.ErrClosed) && !errors.Is(err, commitlog.ErrOffline) {
 		log.Error("old segments not removed", "partition", p.name, "err", err)
 	}
