@@ -95,6 +95,9 @@ func TestAppendRequest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for key := range shapes {
 		for version := range kmsg.RequestForKey(key).MaxVersion() + 1 {
+			if key == ControlledShutdown && version == 0 {
+				continue
+			}
 			req := randomRequest(rng, key, version)
 			out := AppendRequest([]byte("before"), 42, "edge", req)
 			frame, ok := bytes.CutPrefix(out, []byte("before"))
@@ -105,7 +108,7 @@ func TestAppendRequest(t *testing.T) {
 			if want := (Header{key, version, 42, "edge"}); err != nil || h != want {
 				t.Fatalf("%s/%d: header %+v, %v; want %+v", kmsg.NameForKey(key), version, h, err, want)
 			}
-			if !bytes.Equal(body, req.AppendTo(nil)) {
+			if !bytes.Equal(body, AsKafka(req).AppendTo(nil)) {
 				t.Fatalf("%s/%d: body %x", kmsg.NameForKey(key), version, body)
 			}
 		}
