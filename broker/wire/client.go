@@ -12,11 +12,12 @@ import (
 var ErrBadAnswer = errors.New("malformed answer")
 
 // AppendRequest appends req, at the version that is set on it, as one frame, its
-// length included.
+// length included. kmsg cannot do that for version 0 of ControlledShutdown, which
+// nobody needs any more.
 func AppendRequest(dst []byte, correlationID int32, clientID string, req kmsg.Request) []byte {
 	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))
 	start := len(dst)
-	frame := f.AppendRequest(dst[start:], req, correlationID) // which writes the length at the start of its slice
+	frame := f.AppendRequest(dst[start:], AsKafka(req), correlationID) // which writes the length at the start of its slice
 	return append(dst[:start], frame...)
 }
 
