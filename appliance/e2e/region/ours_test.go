@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headwater/headwater/appliance/e2e/region/checker"
 	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
 )
 
@@ -34,15 +33,7 @@ func TestRegionEachFaultOfTheController(t *testing.T) {
 
 // With acks=1 what a leader alone had may be lost with it, but what a reader saw stays,
 // and the copies are equal.
-func TestRegionLeaderAck(t *testing.T) {
-	w := fast(16)
-	w.LeaderAck = true
-	trial{
-		rules: checker.Rules{MayLose: true, MayRepeat: true, MayReorder: true}, workload: w,
-		settings: map[string]string{"min.insync.replicas": "1"},
-		plan:     nemesis.Plan(16, duration(t, time.Minute), nemesis.Options{Brokers: true, Pause: 4 * time.Second, Last: 8 * time.Second}),
-	}.run(t, start(t, 1, ours(3)...))
-}
+func TestRegionLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, ours(3)...)) }
 
 // Brokers that are stopped in good order and started again, one after the other, keep
 // the topic writable: nothing waits for a session to end.

@@ -27,6 +27,26 @@ var twoOfThree = map[string]string{"min.insync.replicas": "2"}
 // checker find nothing where there is nothing.
 func TestStockKafka(t *testing.T) { seeded(t, start(t, 3, stock(3, "3.9")...), 1, 40*time.Second) }
 
+// With acks=1 Kafka may lose what only a leader had, and the checker allows just that.
+func TestStockKafkaLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, stock(3, "2.8")...)) }
+
+// leaderAck keeps leaders from others for longer than their sessions last: what they
+// acked alone then is gone.
+func leaderAck(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	w := fast(16)
+	w.LeaderAck = true
+	var plan []nemesis.Step
+	for i, op := range []nemesis.Op{nemesis.CutOff, nemesis.CutPeers, nemesis.Freeze, nemesis.Kill} {
+		plan = append(plan, nemesis.Step{After: 3 * time.Second, For: 8 * time.Second, Faults: []nemesis.Fault{{Op: op, Target: nemesis.Leader, N: i}}})
+	}
+	trial{
+		rules: checker.Rules{MayLose: true, MayRepeat: true, MayReorder: true}, workload: w,
+		settings: map[string]string{"min.insync.replicas": "1"},
+		plan:     plan,
+	}.run(t, c)
+}
+
 // The harness does without namespaces too.
 func TestStockKafkaOnLoopback(t *testing.T) {
 	seeded(t, onLoopback(t, stock(3, "3.9")), 3, 30*time.Second)
