@@ -47,3 +47,19 @@ func TestRegionTools(t *testing.T) { tour(t, start(t, 1, ours(3)...)) }
 
 // Clients live through headwater's failovers without an error, as through Kafka's.
 func TestRegionFailover(t *testing.T) { failover(t, start(t, 1, ours(3)...)) }
+
+// A power cut that meets all brokers at once takes nothing that was acked: each of them
+// has synced it before.
+func TestRegionBlackout(t *testing.T) {
+	if report := blackout(t, start(t, 1, onCards(ours(3))...), 4); !report.Sound() {
+		t.Error("the history is not sound")
+	}
+}
+
+// A broker whose power is cut comes back with less than it had written, but with all that
+// others counted on.
+func TestRegionCutPower(t *testing.T) {
+	c := start(t, 1, onCards(ours(3))...)
+	plan := nemesis.Again(nemesis.Fault{Op: nemesis.CutPower, Target: nemesis.Leader}, 5, 4*time.Second, time.Second)
+	trial{workload: fast(18), settings: twoOfThree, plan: plan}.run(t, c)
+}

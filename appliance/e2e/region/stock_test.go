@@ -126,6 +126,30 @@ func TestStockKafkaLoses(t *testing.T) {
 	compareReplicas(t, c, trialTopic, 1)
 }
 
+// A power cut that meets all of Kafka's brokers at once takes what they acked: they sync
+// nothing. The checker and the cards feel it.
+func TestStockKafkaBlackout(t *testing.T) {
+	report := blackout(t, start(t, 1, onCards(stock(3, "3.9"))...), 1)
+	if report.Counts[checker.LostWrite]+report.Counts[checker.Inconsistent] == 0 {
+		t.Error("a power cut at all brokers lost nothing: that cannot be")
+	}
+}
+
+func onCards(brokers []cluster.BrokerConfig) []cluster.BrokerConfig {
+	for i := range brokers {
+		brokers[i].CardBytes = 4 << 30
+	}
+	return brokers
+}
+
+// blackout cuts the power of all brokers at once, so many times, under a workload.
+func blackout(t *testing.T, c *cluster.Cluster, times int) *checker.Report {
+	t.Helper()
+	plan := nemesis.Again(nemesis.Fault{Op: nemesis.Blackout, Target: nemesis.AnyBroker}, times, 4*time.Second, time.Second)
+	report, _ := trial{workload: fast(17), settings: twoOfThree, plan: plan, unsound: true}.run(t, c)
+	return report
+}
+
 // awaitAcks waits until so many records were acknowledged.
 func awaitAcks(t *testing.T, r *workload.Recorder, n int) {
 	t.Helper()
