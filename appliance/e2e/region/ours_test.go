@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headwater/headwater/appliance/e2e/region/checker"
 	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
 )
 
@@ -34,15 +33,7 @@ func TestRegionEachFaultOfTheController(t *testing.T) {
 
 // With acks=1 what a leader alone had may be lost with it, but what a reader saw stays,
 // and the copies are equal.
-func TestRegionLeaderAck(t *testing.T) {
-	w := fast(16)
-	w.LeaderAck = true
-	trial{
-		rules: checker.Rules{MayLose: true, MayRepeat: true, MayReorder: true}, workload: w,
-		settings: map[string]string{"min.insync.replicas": "1"},
-		plan:     nemesis.Plan(16, duration(t, time.Minute), nemesis.Options{Brokers: true, Pause: 4 * time.Second, Last: 8 * time.Second}),
-	}.run(t, start(t, 1, ours(3)...))
-}
+func TestRegionLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, ours(3)...)) }
 
 // Brokers that are stopped in good order and started again, one after the other, keep
 // the topic writable: nothing waits for a session to end.
@@ -56,3 +47,19 @@ func TestRegionTools(t *testing.T) { tour(t, start(t, 1, ours(3)...)) }
 
 // Clients live through headwater's failovers without an error, as through Kafka's.
 func TestRegionFailover(t *testing.T) { failover(t, start(t, 1, ours(3)...)) }
+
+// A power cut that meets all brokers at once takes nothing that was acked: each of them
+// has synced it before.
+func TestRegionBlackout(t *testing.T) {
+	if report := blackout(t, start(t, 1, onCards(ours(3))...), 4); !report.Sound() {
+		t.Error("the history is not sound")
+	}
+}
+
+// A broker whose power is cut comes back with less than it had written, but with all that
+// others counted on.
+func TestRegionCutPower(t *testing.T) {
+	c := start(t, 1, onCards(ours(3))...)
+	plan := nemesis.Again(nemesis.Fault{Op: nemesis.CutPower, Target: nemesis.Leader}, 5, 4*time.Second, time.Second)
+	trial{workload: fast(18), settings: twoOfThree, plan: plan}.run(t, c)
+}

@@ -165,6 +165,7 @@ type trial struct {
 	workload workload.Config // addresses and topic are given to it
 	settings map[string]string
 	plan     []nemesis.Step
+	unsound  bool // the caller judges the report
 }
 
 const trialTopic = "readings"
@@ -204,7 +205,7 @@ func (tr trial) run(t *testing.T, c *cluster.Cluster) (report *checker.Report, p
 	}
 	acked, pause := recorder.Acked()
 	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause.Round(time.Millisecond))
-	if !report.Sound() {
+	if !report.Sound() && !tr.unsound {
 		t.Error("the history is not sound")
 	}
 	if acked < 100 {

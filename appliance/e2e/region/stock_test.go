@@ -27,6 +27,26 @@ var twoOfThree = map[string]string{"min.insync.replicas": "2"}
 // checker find nothing where there is nothing.
 func TestStockKafka(t *testing.T) { seeded(t, start(t, 3, stock(3, "3.9")...), 1, 40*time.Second) }
 
+// With acks=1 Kafka may lose what only a leader had, and the checker allows just that.
+func TestStockKafkaLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, stock(3, "2.8")...)) }
+
+// leaderAck keeps leaders from others for longer than their sessions last: what they
+// acked alone then is gone.
+func leaderAck(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	w := fast(16)
+	w.LeaderAck = true
+	var plan []nemesis.Step
+	for i, op := range []nemesis.Op{nemesis.CutOff, nemesis.CutPeers, nemesis.Freeze, nemesis.Kill} {
+		plan = append(plan, nemesis.Step{After: 3 * time.Second, For: 8 * time.Second, Faults: []nemesis.Fault{{Op: op, Target: nemesis.Leader, N: i}}})
+	}
+	trial{
+		rules: checker.Rules{MayLose: true, MayRepeat: true, MayReorder: true}, workload: w,
+		settings: map[string]string{"min.insync.replicas": "1"},
+		plan:     plan,
+	}.run(t, c)
+}
+
 // The harness does without namespaces too.
 func TestStockKafkaOnLoopback(t *testing.T) {
 	seeded(t, onLoopback(t, stock(3, "3.9")), 3, 30*time.Second)
@@ -104,6 +124,30 @@ func TestStockKafkaLoses(t *testing.T) {
 		t.Error("an unclean election was not noticed")
 	}
 	compareReplicas(t, c, trialTopic, 1)
+}
+
+// A power cut that meets all of Kafka's brokers at once takes what they acked: they sync
+// nothing. The checker and the cards feel it.
+func TestStockKafkaBlackout(t *testing.T) {
+	report := blackout(t, start(t, 1, onCards(stock(3, "3.9"))...), 1)
+	if report.Counts[checker.LostWrite]+report.Counts[checker.Inconsistent] == 0 {
+		t.Error("a power cut at all brokers lost nothing: that cannot be")
+	}
+}
+
+func onCards(brokers []cluster.BrokerConfig) []cluster.BrokerConfig {
+	for i := range brokers {
+		brokers[i].CardBytes = 4 << 30
+	}
+	return brokers
+}
+
+// blackout cuts the power of all brokers at once, so many times, under a workload.
+func blackout(t *testing.T, c *cluster.Cluster, times int) *checker.Report {
+	t.Helper()
+	plan := nemesis.Again(nemesis.Fault{Op: nemesis.Blackout, Target: nemesis.AnyBroker}, times, 4*time.Second, time.Second)
+	report, _ := trial{workload: fast(17), settings: twoOfThree, plan: plan, unsound: true}.run(t, c)
+	return report
 }
 
 // awaitAcks waits until so many records were acknowledged.

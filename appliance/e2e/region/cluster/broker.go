@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/headwater/headwater/appliance/e2e/jvm"
+	"github.com/headwater/headwater/appliance/e2e/region/card"
 	"github.com/headwater/headwater/appliance/e2e/region/network"
 	"github.com/headwater/headwater/appliance/process"
 )
@@ -34,6 +36,9 @@ type BrokerConfig struct {
 	Rack string
 	// Protocol is a stock broker's inter.broker.protocol.version; "" is the newest.
 	Protocol string
+	// CardBytes is the size of a file system of the broker's own, whose power can be cut;
+	// 0: it has none.
+	CardBytes int64
 	// Settings are a stock broker's, as in server.properties.
 	Settings map[string]string
 	// Binary is headwater's, and Env its settings: "HEADWATER_...=...".
@@ -51,6 +56,7 @@ type Broker struct {
 	Address string // for clients
 	LogDir  string // has the partitions' directories
 
+	card   *card.Card // nil: none
 	launch func(ctx context.Context) error
 }
 
@@ -64,6 +70,15 @@ func NewBroker(seat *network.Seat, cfg BrokerConfig) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{life: life{name: seat.Name, seat: seat}, Kind: cfg.Kind, ID: cfg.ID, Address: address}
+	if cfg.CardBytes > 0 {
+		if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+			return nil, err
+		}
+		if b.card, err = card.New(cfg.Dir, cfg.CardBytes); err != nil {
+			return nil, err
+		}
+		cfg.Dir = b.card.Dir
+	}
 	switch cfg.Kind {
 	case Stock:
 		b.stock(cfg)
@@ -105,6 +120,25 @@ func (b *Broker) ours(cfg BrokerConfig) {
 	}
 	b.program, b.LogDir = p, p.DataDir
 	b.launch = func(context.Context) error { return p.StartOnly() }
+}
+
+// ErrNoCard is returned for a broker that has none.
+var ErrNoCard = errors.New("has no card whose power could be cut")
+
+// CutPower ends brokers as a power cut that meets all of them at once does: what they had
+// not synced is gone. Each must have a card.
+func CutPower(brokers ...*Broker) error {
+	var errs []error
+	for _, b := range brokers {
+		if b.card == nil {
+			return fmt.Errorf("%s %w", b.name, ErrNoCard)
+		}
+		errs = append(errs, b.card.Cut())
+	}
+	for _, b := range brokers {
+		errs = append(errs, b.Kill(), b.card.Restore())
+	}
+	return errors.Join(errs...)
 }
 
 // errEnded is returned for a broker that ends where it should serve.

@@ -117,6 +117,10 @@ func (c *Cluster) Close() error {
 	var errs []error
 	for _, b := range c.Brokers {
 		errs = append(errs, b.Kill())
+		if b.card != nil {
+			errs = append(errs, b.card.Close())
+			b.card = nil
+		}
 	}
 	if c.stopZooKeeper != nil {
 		c.stopZooKeeper()

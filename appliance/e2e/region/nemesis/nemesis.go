@@ -160,6 +160,12 @@ func (n *Nemesis) do(ctx context.Context, f Fault, m cluster.Machine) error {
 		return net.Slow(m.Seat(), n.Rate)
 	case Delay:
 		return net.Delay(m.Seat(), n.Lag)
+	case CutPower, Blackout:
+		all := n.Cluster.Brokers
+		if b, ok := m.(*cluster.Broker); ok && f.Op == CutPower {
+			all = []*cluster.Broker{b}
+		}
+		return cluster.CutPower(all...)
 	case Move, Elect:
 		if err := n.administer(ctx, f); err != nil { // a cluster with faults may refuse
 			n.Note(fmt.Sprintf("%v: %v", f, err))

@@ -30,6 +30,8 @@ const (
 	CutPeers Op = "cut peers" // from all others of its role, both ways
 	Slow     Op = "slow"      // all that it sends and gets
 	Delay    Op = "delay"     // connections to it
+	CutPower Op = "cut power" // of a broker that has a card; started again. In no plan by itself
+	Blackout Op = "blackout"  // the same for all brokers at once
 	Move     Op = "move"      // no fault: a partition to other replicas, whatever the target is
 	Elect    Op = "elect"     // no fault: the preferred leaders
 )

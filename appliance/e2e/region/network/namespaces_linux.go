@@ -27,7 +27,7 @@ const mark = "hwregion"
 
 // Namespaces makes a network of namespaces, after it removed those of runs that are dead.
 func Namespaces() (Network, error) {
-	for _, command := range []string{"ip", "nft", "tc"} {
+	for _, command := range []string{"ip", "nft", "tc", "nsenter"} {
 		if _, err := exec.LookPath(command); err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (n *namespaces) Join(name string) (*Seat, error) {
 	i := len(n.seats)
 	s := &Seat{Name: name, index: i, IP: n.ip(firstHost + i)}
 	ns := n.namespace(s)
-	s.prefix = []string{"ip", "netns", "exec", ns}
+	s.prefix = []string{"nsenter", "--net=/run/netns/" + ns} // and no mounts of its own, as "ip netns exec" has
 	n.seats = append(n.seats, s)
 	veth := n.veth(s)
 	in := func(words ...string) []string { return append([]string{"ip", "-n", ns}, words...) }
