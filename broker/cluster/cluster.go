@@ -118,6 +118,7 @@ type Partition struct {
 	LeaderEpoch int32
 	Replicas    []int32
 	ISR         []int32
+	Offline     []int32 // of Replicas: their broker or its disk is away
 }
 
 // Origins is where a broker's default settings come from: its configuration, over
@@ -140,6 +141,29 @@ type Snapshot struct {
 
 	topics map[string]*Topic
 	byID   map[topic.ID]*Topic
+}
+
+// NewSnapshot returns s with topics in it.
+func NewSnapshot(s Snapshot, topics []*Topic) *Snapshot {
+	s.topics = make(map[string]*Topic, len(topics))
+	s.byID = make(map[topic.ID]*Topic, len(topics))
+	for _, t := range topics {
+		s.topics[t.Name] = t
+		if t.ID != (topic.ID{}) {
+			s.byID[t.ID] = t
+		}
+	}
+	return &s
+}
+
+// Broker finds a live broker by its id.
+func (s *Snapshot) Broker(id int32) (Broker, bool) {
+	for _, b := range s.Brokers {
+		if b.ID == id {
+			return b, true
+		}
+	}
+	return Broker{}, false
 }
 
 // Topic finds a topic by name.

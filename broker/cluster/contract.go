@@ -22,6 +22,17 @@ var (
 	ErrStaleControllerEpoch = errors.New("a later controller has given orders")
 	// ErrVersion is returned for a node that is not as the writer believes.
 	ErrVersion = errors.New("changed by someone else meanwhile")
+	// ErrFencedLeaderEpoch is returned for what an earlier leader asked.
+	ErrFencedLeaderEpoch = errors.New("the leader epoch is over")
+)
+
+// What a controller refuses, by reason.
+var (
+	ErrInvalidRequest        = errors.New("invalid request")
+	ErrUnknownTopicID        = errors.New("unknown topic id")
+	ErrIneligibleReplica     = errors.New("the replica may not be in the ISR")
+	ErrPreferredNotAvailable = errors.New("the preferred replica cannot lead now")
+	ErrNoEligibleLeader      = errors.New("no replica can lead now")
 )
 
 // TopicPartition names a partition.

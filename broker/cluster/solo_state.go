@@ -1,23 +1,13 @@
 package cluster
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/headwater/headwater/broker/topic"
 )
-
-// Store keeps a small document so that a power cut leaves the old one or the new
-// one.
-type Store interface {
-	Load() ([]byte, error) // nil, nil when nothing was saved yet
-	Save(doc []byte) error
-	SetAside() error // puts a damaged document where it does no harm
-}
 
 // soloState is the document of a Solo, in JSON.
 type soloState struct {
@@ -53,7 +43,7 @@ func loadState(store Store) (soloState, error) {
 	if err != nil || doc == nil {
 		return soloState{}, err
 	}
-	if !isWhole(doc) {
+	if !IsWhole(doc) {
 		return soloState{}, fmt.Errorf("%w: its checksum does not hold", errDamaged)
 	}
 	var state soloState
@@ -77,29 +67,7 @@ func (st soloState) save(store Store) error {
 	if err != nil {
 		return err
 	}
-	return store.Save(withChecksum(doc))
-}
-
-// checksumLine begins the last line of the document. A bit that flips in a name or
-// an id would otherwise make it the list of other topics.
-const checksumLine = ",\n  \"checksum\": \""
-
-// withChecksum puts a last field into doc, an object: the CRC-32C, in hex, of all
-// before its line.
-func withChecksum(doc []byte) []byte {
-	return seal(bytes.TrimSuffix(doc, []byte("\n}")))
-}
-
-func seal(body []byte) []byte {
-	sum := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))
-	return fmt.Appendf(bytes.Clone(body), "%s%08x\"\n}\n", checksumLine, sum)
-}
-
-// isWhole reports whether doc is as it was saved. One that has no checksum, an
-// older headwater's, is taken to be.
-func isWhole(doc []byte) bool {
-	at := bytes.LastIndex(doc, []byte(checksumLine))
-	return at < 0 || bytes.Equal(doc, seal(doc[:at]))
+	return store.Save(Sealed(doc))
 }
 
 // topic returns the entry of that name, nil when there is none.

@@ -19,7 +19,7 @@ func Decode(key, version int16, body []byte) (kmsg.Request, error) {
 	}
 	req := kmsg.RequestForKey(key)
 	req.SetVersion(version)
-	if err := req.ReadFrom(body); err != nil {
+	if err := req.ReadFrom(asKmsg(key, version, body)); err != nil {
 		return nil, fmt.Errorf("%w: %s version %d: %w", ErrMalformed, kmsg.NameForKey(key), version, err)
 	}
 	return req, nil

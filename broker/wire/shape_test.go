@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// What kmsg encodes, whatever is in it, has the shape that stands here, to the
+// What is encoded, whatever is in it, has the shape that stands here, to the
 // last byte; and what Decode makes of it is what was encoded.
 func TestShapesAreKmsgs(t *testing.T) {
 	for key, shape := range shapes {
@@ -20,7 +20,7 @@ func TestShapesAreKmsgs(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", kmsg.NameForKey(key), version), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(key), uint64(version)))
 				for range 15 {
-					body := randomRequest(rng, key, version).AppendTo(nil)
+					body := AsKafka(randomRequest(rng, key, version)).AppendTo(nil)
 					checkShape(t, key, version, shape, body)
 				}
 			})
@@ -39,7 +39,7 @@ func checkShape(t *testing.T, key, version int16, shape group, body []byte) {
 	if err != nil {
 		t.Fatalf("body %x: %v", body, err)
 	}
-	if again := req.AppendTo(nil); !bytes.Equal(again, body) {
+	if again := AsKafka(req).AppendTo(nil); !bytes.Equal(again, body) {
 		t.Fatalf("encoded again: %x, want %x", again, body)
 	}
 	for cut := range body {
@@ -139,7 +139,7 @@ func FuzzDecode(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for key := range shapes {
 		for version := range kmsg.RequestForKey(key).MaxVersion() + 1 {
-			body := randomRequest(rng, key, version).AppendTo(nil)
+			body := AsKafka(randomRequest(rng, key, version)).AppendTo(nil)
 			f.Add(key, version, body)
 			f.Add(key, version, body[:max(len(body)-1, 0)])
 		}
