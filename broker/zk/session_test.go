@@ -94,11 +94,13 @@ func testNoneCrosses(t *testing.T, server string) {
 	first := receive(t, sessions, "a session")
 	p.set(hole)
 	results := make(chan error)
-	for i := range 8 {
-		go func() { results <- first.create(t.Context(), "/crossed-"+strconv.Itoa(i), nil) }()
-	}
+	write := func(i int) { results <- first.create(t.Context(), "/crossed-"+strconv.Itoa(i), nil) }
+	go write(1) // on its way when the connection is given up
+	receive(t, lostConnection(first), "the connection to be given up")
+	go write(2)
+	go write(3)
 	receive(t, first.Done(), "the session to be over")
-	for range 8 {
+	for range 3 {
 		if err := receive(t, results, "a write to fail"); err == nil {
 			t.Error("a write was done under a session that is over")
 		} else {
