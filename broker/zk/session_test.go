@@ -52,7 +52,7 @@ func testSilence(t *testing.T, server string) {
 	p := startProxy(t, server)
 	watcher, _ := begin(t, config(server+"/silence"))
 	cfg := config(p.address() + "/silence")
-	cfg.SessionTimeout = 2 * time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	s, _ := begin(t, cfg)
 	must[int64](t)(s.Register(t.Context(), broker(7, 9092)))
 	w, changed := NewWatch()
@@ -84,7 +84,7 @@ func (s *Session) set0(t *testing.T) error {
 func testNoneCrosses(t *testing.T, server string) {
 	p := startProxy(t, server)
 	cfg := config(strings.Join(slices.Repeat([]string{p.address()}, 5), ",") + "/crosses")
-	cfg.SessionTimeout = 2 * time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	sessions := make(chan *Session)
 	start(t, cfg, func(ctx context.Context, s *Session) error {
 		sessions <- s
