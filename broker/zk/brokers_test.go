@@ -132,7 +132,7 @@ func testRegistration(t *testing.T, address string) {
 func testRegistrationTaken(t *testing.T, address string) {
 	first, user := begin(t, config(address))
 	cfg := config(address)
-	cfg.SessionTimeout = time.Second
+	cfg.SessionTimeout = 3 * time.Second
 	second, _ := begin(t, cfg)
 	must[int64](t)(first.Register(t.Context(), broker(7, 9092)))
 	_, err := second.Register(t.Context(), broker(7, 9192))

@@ -52,7 +52,7 @@ func testSilence(t *testing.T, server string) {
 	p := startProxy(t, server)
 	watcher, _ := begin(t, config(server+"/silence"))
 	cfg := config(p.address() + "/silence")
-	cfg.SessionTimeout = 2 * time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	s, _ := begin(t, cfg)
 	must[int64](t)(s.Register(t.Context(), broker(7, 9092)))
 	w, changed := NewWatch()
@@ -84,7 +84,7 @@ func (s *Session) set0(t *testing.T) error {
 func testNoneCrosses(t *testing.T, server string) {
 	p := startProxy(t, server)
 	cfg := config(strings.Join(slices.Repeat([]string{p.address()}, 5), ",") + "/crosses")
-	cfg.SessionTimeout = 2 * time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	sessions := make(chan *Session)
 	start(t, cfg, func(ctx context.Context, s *Session) error {
 		sessions <- s
@@ -94,11 +94,13 @@ func testNoneCrosses(t *testing.T, server string) {
 	first := receive(t, sessions, "a session")
 	p.set(hole)
 	results := make(chan error)
-	for i := range 8 {
-		go func() { results <- first.create(t.Context(), "/crossed-"+strconv.Itoa(i), nil) }()
-	}
+	write := func(i int) { results <- first.create(t.Context(), "/crossed-"+strconv.Itoa(i), nil) }
+	go write(1) // on its way when the connection is given up
+	receive(t, lostConnection(first), "the connection to be given up")
+	go write(2)
+	go write(3)
 	receive(t, first.Done(), "the session to be over")
-	for range 8 {
+	for range 3 {
 		if err := receive(t, results, "a write to fail"); err == nil {
 			t.Error("a write was done under a session that is over")
 		} else {

@@ -79,9 +79,10 @@ func start(t *testing.T, cfg Config, use func(context.Context, *Session) error) 
 	return u
 }
 
+// config has sessions that outlive the pauses of a machine with much else to do.
 func config(address string) Config {
 	cfg := DefaultConfig()
-	cfg.Connect, cfg.SessionTimeout = address, 6*time.Second
+	cfg.Connect, cfg.SessionTimeout = address, patience
 	return cfg
 }
 

@@ -2,13 +2,22 @@ package zktest
 
 import "testing"
 
-// A server keeps its address over a kill and a stop, and serves again; a frozen one
-// does not answer until it is thawed.
+// A server keeps its address over a kill and a stop, and serves again; so does one
+// that was frozen.
 func TestServer(t *testing.T) {
 	s := Start(t)
 	address := s.Address()
 	if mode, err := s.Mode(); err != nil || mode != "standalone" {
 		t.Errorf("mode %q, %v; want standalone", mode, err)
+	}
+	if err := s.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Mode(); err != nil {
+		t.Errorf("after it was thawed: %v", err)
 	}
 	s.Kill()
 	if mode, err := s.Mode(); err == nil {
