@@ -187,6 +187,7 @@ func (t *term) again(ctx context.Context) error {
 	if err := t.hurryMoves(ctx); err != nil {
 		return err
 	}
+	t.hurryDeletions()
 	return t.advanceDeletions(ctx)
 }
 

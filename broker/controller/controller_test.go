@@ -286,6 +286,33 @@ func TestBrokerFailsDuringDeletion(t *testing.T) {
 	})
 }
 
+// A broker that has nothing of a topic is waited for until it has heard that it is
+// deleted, but not for long.
+func TestDeletionIsHeard(t *testing.T) {
+	inWorld(t, abroad, func(w *world) {
+		w.create("a", []int32{1, 2})
+		w.lead()
+		w.fleet.Intercept(func(_ context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
+			if id == 3 {
+				return nil, errors.New("silent")
+			}
+			return deliver()
+		})
+		w.tree.DeleteTopic("a")
+		synctest.Wait()
+		if _, ok := w.tree.Topic("a"); !ok || len(w.fleet.Node(1).Replicas) > 0 {
+			w.Error("gone before broker 3 has heard of it, or still at broker 1")
+		}
+		time.Sleep(3 * w.cfg.RetryEvery)
+		synctest.Wait()
+		wantGone(w, "a")
+		w.fleet.Intercept(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.consistent()
+	})
+}
+
 func TestControlledShutdown(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
 		w.create("a", []int32{1, 2, 3}, []int32{2, 1}, []int32{1, 3}, []int32{1})

@@ -184,7 +184,7 @@ func (s *sender) report(ctx context.Context, p push, a answer) {
 	for code, partitions := range refused {
 		s.log.Warn("broker refused orders for partitions", "partitions", partitions, "error", code.String())
 	}
-	if len(a.codes) == 0 && len(a.stopped) == 0 {
+	if len(a.codes)+len(a.stopped)+len(a.gone) == 0 {
 		return
 	}
 	select {
