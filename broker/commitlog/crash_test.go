@@ -436,6 +436,10 @@ func (w *world) checkEpochs(l *watched, s *story) {
 	start, end := l.StartOffset(), l.EndOffset()
 	var want epochs
 	batches := split(w.t, all)
+	lowest := int32(-1)
+	if len(batches) > 0 && batches[0].BaseOffset() > start { // a leader's log had a gap, and an earlier epoch may end in it
+		lowest = batches[0].LeaderEpoch()
+	}
 	if s.settings.Compact { // of an epoch nothing may be left
 		batches = s.batches
 	}
@@ -443,10 +447,6 @@ func (w *world) checkEpochs(l *watched, s *story) {
 		if b.LeaderEpoch() > want.last() {
 			want = append(want, epochStart{b.LeaderEpoch(), b.BaseOffset()})
 		}
-	}
-	lowest := int32(-1)
-	if len(want) > 0 && want[0].startOffset > start { // a leader's log had a gap, and an earlier epoch may end in it
-		lowest = want[0].epoch
 	}
 	want = want.from(start)
 	last, err := l.LastEpoch()
