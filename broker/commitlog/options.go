@@ -12,7 +12,9 @@
 // syncMu, mu. With any of them held, the syncMu of another log may be tried, but is
 // not waited for. Only mu is held for memory alone; appendMu is held across the
 // batch's own write and, once in a segment, across the roll; syncMu across a sync.
-// budget.mu, which is taken when there is no room, comes before all of them.
+// budget.mu, which is taken when there is no room, comes before all of them. A
+// truncation and a reset hold the first three across all that they do; those who call
+// them hold no lock that a notify function takes.
 //
 // Offsets are Kafka offsets: start offsets inclusive, end offsets exclusive.
 // Sizes and positions are bytes; timestamps are Unix milliseconds.

@@ -296,7 +296,7 @@ func TestTruncateWaitsForANotice(t *testing.T) {
 	}
 	<-entered
 	l.Notify(func(int64, error) {})
-	truncated := make(chan error)
+	truncated := make(chan error, 1)
 	go func() { truncated <- l.Truncate(0) }()
 	for l.EndOffset() != 0 {
 		if _, err := l.LastEpoch(); err != nil { // takes the lock that the truncation has
@@ -305,7 +305,8 @@ func TestTruncateWaitsForANotice(t *testing.T) {
 	}
 	select {
 	case <-truncated:
-		t.Error("truncated while the end from before is told")
+		close(leave)
+		t.Fatal("truncated while the end from before is told")
 	default:
 	}
 	close(leave)

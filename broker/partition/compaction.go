@@ -111,9 +111,6 @@ type keyCheck struct {
 }
 
 func (c *keyCheck) check(b record.Batch) error {
-	if !c.wanted.Load() {
-		return nil
-	}
 	if b.Codec() == record.None {
 		return eachHasKey(b, b.Payload())
 	}

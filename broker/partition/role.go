@@ -74,7 +74,10 @@ func (p *Partition) apply(self int32, o Order) (changed bool, err error) {
 		changed, n = p.reorder(o)
 		return changed, nil
 	case o.Leader == self:
-		n = p.lead(self, o)
+		if n = p.lead(self, o); len(o.Replicas) > 1 {
+			p.set.log.Info("leadership taken", "partition", p.name, "leaderEpoch", o.LeaderEpoch, "isr", o.ISR,
+				"logEndOffset", p.log.EndOffset(), "highWatermark", p.highWatermarkNow())
+		}
 		return true, nil
 	default:
 		n, err = p.follow(o)
@@ -127,9 +130,11 @@ func (p *Partition) follow(o Order) (n news, err error) {
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.order.Leader = replica.Unknown // it cannot say where it is, and must not fetch
+		p.order.Leader, p.stopped = replica.Unknown, true // it cannot say where it is, and must not fetch
 		return n, fmt.Errorf("%s: %w", p.name, err)
 	}
+	p.set.log.Info("leader followed", "partition", p.name, "leader", o.Leader, "leaderEpoch", o.LeaderEpoch,
+		"logEndOffset", p.log.EndOffset(), "highWatermark", p.highWatermarkNow())
 	return n, nil
 }
 
@@ -180,11 +185,12 @@ func (p *Partition) Role() (leader, leaderEpoch int32, leads bool) {
 
 // State is what is known of a partition here. The slices are not to be changed.
 type State struct {
-	Leader, LeaderEpoch, PartitionEpoch     int32
-	Leads                                   bool
-	Replicas, ISR, Adding, Removing         []int32
-	LogStartOffset, HighWatermark, LowWater int64
-	LogEndOffset, DurableEnd                int64
+	Leader, LeaderEpoch, PartitionEpoch int32
+	Leads                               bool
+	Replicas, ISR, Adding, Removing     []int32
+	LogStartOffset, HighWatermark       int64
+	LogEndOffset, DurableEnd            int64
+	LowWatermark                        int64 // of a leader: where the live replicas start, at the latest; -1: not known
 }
 
 // State returns it all at one moment.
@@ -195,11 +201,11 @@ func (p *Partition) State() State {
 	s := State{
 		Leader: o.Leader, LeaderEpoch: o.LeaderEpoch, PartitionEpoch: o.PartitionEpoch, Leads: p.leading != nil,
 		Replicas: o.Replicas, ISR: o.ISR, Adding: o.Adding, Removing: o.Removing,
-		LogStartOffset: p.log.StartOffset(), HighWatermark: p.highWatermark, LowWater: replica.Unknown,
-		LogEndOffset: p.log.EndOffset(), DurableEnd: p.durableEnd,
+		LogStartOffset: p.log.StartOffset(), HighWatermark: p.highWatermark,
+		LogEndOffset: p.log.EndOffset(), DurableEnd: p.durableEnd, LowWatermark: replica.Unknown,
 	}
 	if l := p.leading; l != nil {
-		s.PartitionEpoch, s.ISR, s.LowWater = l.PartitionEpoch(), l.ISR(), l.LowWatermark(s.LogStartOffset)
+		s.PartitionEpoch, s.ISR, s.LowWatermark = l.PartitionEpoch(), l.ISR(), l.LowWatermark(s.LogStartOffset)
 	}
 	return s
 }
