@@ -150,9 +150,10 @@ func (m *memLog) Restart(leaderEpoch int32, startOffset int64) error {
 
 func (m *memLog) Await(nextOffset int64, done func(error)) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.durable >= nextOffset {
-		go done(nil)
+	durable := m.durable >= nextOffset
+	m.mu.Unlock()
+	if durable {
+		done(nil)
 		return
 	}
 	time.AfterFunc(m.syncTime, func() {
