@@ -24,13 +24,17 @@ type fetcher struct {
 	ctx  context.Context
 	end  context.CancelFunc
 
-	started    bool // Fetchers.mu guards this and the next two
-	changed    bool // partitions is not what order was made of
+	started    bool // Fetchers.mu guards this and what follows, up to the gap
 	partitions map[cluster.TopicPartition]*followed
+	changed    bool               // partitions is not what order was made of
+	newcomers  bool               // nor what the fetch under way was
+	hurrying   bool               // that fetch is about to be given up for them
+	giveUp     context.CancelFunc // does so; nil while no fetch waits for something new
 
 	order    []*followed // the partitions by name
 	turn     cluster.TopicPartition
 	conn     Caller
+	offered  int16 // of Fetch; 0: not known
 	session  session
 	failures int // of fetches, in a row
 }
@@ -62,7 +66,7 @@ func (ft *fetcher) run(ctx context.Context) {
 			ft.idle(resumeAt)
 			continue
 		}
-		if err := ft.round(asks); err != nil {
+		if err := ft.round(asks, resumeAt); err != nil {
 			ft.failed(err)
 		}
 	}
@@ -83,27 +87,78 @@ func (ft *fetcher) idle(resumeAt time.Time) {
 	}
 }
 
-// round fetches once, and returns when what has come is durable.
-func (ft *fetcher) round(asks []ask) error {
-	offered, err := ft.conn.MaxVersion(ft.ctx, wire.Fetch)
-	if err != nil {
-		return err
+// round fetches once, and returns when what has come is durable. It does not wait at
+// the leader beyond resumeAt, when there is more to ask for.
+func (ft *fetcher) round(asks []ask, resumeAt time.Time) (err error) {
+	if ft.offered == 0 {
+		if ft.offered, err = ft.conn.MaxVersion(ft.ctx, wire.Fetch); err != nil {
+			return err
+		}
 	}
 	wants := make([]want, len(asks))
 	for i := range asks {
 		wants[i] = asks[i].want
 	}
-	version, ok := fetchVersion(offered, wants)
+	version, ok := fetchVersion(ft.offered, wants)
 	if !ok {
-		return fmt.Errorf("%w: Fetch up to version %d, and %d is needed", errOldLeader, offered, fetchDiverging)
+		return fmt.Errorf("%w: Fetch up to version %d, and %d is needed", errOldLeader, ft.offered, fetchDiverging)
 	}
 	req := fetchRequest(ft.of.cfg, version, ft.session.next(wants, version >= fetchByID))
-	resp, err := ft.conn.Call(ft.ctx, req)
-	if err != nil {
-		ft.session.broken()
-		return err
+	if !resumeAt.IsZero() {
+		req.MaxWaitMillis = int32(min(int64(req.MaxWaitMillis), max(time.Until(resumeAt).Milliseconds()+1, 0)))
 	}
-	return ft.answered(asks, resp.(*kmsg.FetchResponse))
+	resp, err := ft.call(asks, req)
+	switch {
+	case err == nil:
+		return ft.answered(asks, resp.(*kmsg.FetchResponse))
+	case errors.Is(err, errNewcomers):
+		err = nil
+	}
+	ft.session.broken()
+	return err
+}
+
+// newcomerWait is how long a partition that is new waits for the fetch under way before
+// that is given up, if it only waits for something new itself. It is long enough that
+// those of one order come together.
+const newcomerWait = 10 * time.Millisecond
+
+// call has req answered, or is errNewcomers.
+func (ft *fetcher) call(asks []ask, req *kmsg.FetchRequest) (kmsg.Response, error) {
+	ctx, cancel := context.WithCancelCause(ft.ctx)
+	defer cancel(nil)
+	f := ft.of
+	f.mu.Lock()
+	if !slices.ContainsFunc(asks, func(a ask) bool { return a.p.lag != 0 }) {
+		ft.giveUp = func() { cancel(errNewcomers) }
+	}
+	if ft.newcomers { // since asks were made
+		ft.hurry()
+	}
+	f.mu.Unlock()
+	resp, err := ft.conn.Call(ctx, req)
+	f.mu.Lock()
+	ft.giveUp = nil
+	f.mu.Unlock()
+	return resp, err
+}
+
+// hurry has the fetch under way given up soon, unless it is over by then. To wait for
+// the end of its poll would cost new leaders half a second before what they append is
+// committed. Fetchers.mu is held.
+func (ft *fetcher) hurry() {
+	ft.newcomers = true
+	if ft.hurrying {
+		return
+	}
+	ft.hurrying = true
+	time.AfterFunc(newcomerWait, func() {
+		ft.of.mu.Lock()
+		defer ft.of.mu.Unlock()
+		if ft.hurrying = false; ft.newcomers && ft.giveUp != nil {
+			ft.giveUp()
+		}
+	})
 }
 
 func (ft *fetcher) answered(asks []ask, resp *kmsg.FetchResponse) error {
@@ -130,6 +185,7 @@ func (ft *fetcher) failed(err error) {
 		return
 	}
 	ft.failures++
+	ft.offered = 0 // the next connection may be to another version of it
 	loud := 1
 	if errors.Is(err, errSession) {
 		loud = 2 // a leader that restarts loses its sessions
@@ -178,6 +234,7 @@ func (ft *fetcher) candidates(now time.Time) (out []*followed, resumeAt time.Tim
 		})
 		ft.changed = false
 	}
+	ft.newcomers = false
 	open := f.throttle.openAt(now)
 	out = make([]*followed, 0, len(ft.order))
 	first, _ := slices.BinarySearchFunc(ft.order, ft.turn, func(p *followed, tp cluster.TopicPartition) int {
@@ -211,7 +268,7 @@ func (ft *fetcher) ask(p *followed) (ask, bool) {
 		return a, true
 	}
 	ft.of.sync(p, replica, end, func() { signal(ft.wake) })
-	return a, ft.of.isSynced(p, end) // it was already
+	return a, ft.of.isSyncedOrLate(p, end)
 }
 
 func earlier(a, b time.Time) time.Time {

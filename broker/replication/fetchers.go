@@ -69,6 +69,7 @@ func (f *Fetchers) Follow(topicName string, index int32, id topic.ID, leader clu
 		f.leave(before)
 	}
 	signal(p.by.wake)
+	p.by.hurry()
 }
 
 // Unfollow has a partition follow nobody. One that does not is no error.

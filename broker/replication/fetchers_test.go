@@ -2,9 +2,11 @@ package replication
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/headwater/headwater/broker/cluster"
@@ -306,6 +308,8 @@ func TestRefusedPartition(t *testing.T) {
 				l.change(func() { delete(l.codes, press) })
 				after(2 * time.Second)
 				r.same(1, press)
+				r.grow(1, press, 1)
+				after(time.Second)
 				if r.logged("not followed for now") != 1 || r.logged("is followed again") != 1 {
 					t.Errorf("log: %s", &r.log)
 				}
@@ -317,7 +321,7 @@ func TestRefusedPartition(t *testing.T) {
 // A partition is asked for only when all that it has is durable: the leader is never
 // told more. One sync serves all that came together.
 func TestFetchesOnlyBehindWhatIsDurable(t *testing.T) {
-	inRegion(t, func(c *Config) { c.PartitionMaxBytes = 100 }, func(r *region) {
+	inRegion(t, func(c *Config) { c.PartitionMaxBytes = 130 }, func(r *region) {
 		for index := range int32(20) {
 			tp := cluster.TopicPartition{Topic: "press", Index: index}
 			ours := newMemLog(4)
@@ -395,8 +399,8 @@ func TestManyPartitions(t *testing.T) {
 				named += len(topic.Partitions)
 			}
 		}
-		if named != 1 || r.leaders[1].dialled != 2 {
-			t.Errorf("%d partitions named after one has grown, over %d connections; want 1 and 2", named, r.leaders[1].dialled)
+		if named != 1 || r.leaders[1].dialled > 4 { // two may be given up for those who came last
+			t.Errorf("%d partitions named after one has grown, over %d connections; want 1 over two", named, r.leaders[1].dialled)
 		}
 		for _, tp := range tps[1:] {
 			r.fetchers.Unfollow(tp.Topic, tp.Index)
@@ -427,20 +431,31 @@ func TestFairWithoutSessions(t *testing.T) {
 }
 
 // A throttled partition that is behind fetches at its rate; one that is not throttled,
-// or caught up, is not held up.
+// or has caught up, is not held up.
 func TestThrottle(t *testing.T) {
 	inRegion(t, func(c *Config) { c.PartitionMaxBytes = 1000 }, func(r *region) {
+		caughtUp := cluster.TopicPartition{Topic: "press", Index: 1}
 		r.host(1, press, newMemLog(4, make([]int32, 1000)...), newMemLog(4))
 		r.host(1, pump, newMemLog(4, make([]int32, 1000)...), newMemLog(4))
+		r.host(1, caughtUp, newMemLog(4, 1), newMemLog(4))
 		size := len(r.leaders[1].logs[press].bytes())
 		rate := int64(size / 20)
+		r.follow(1, caughtUp)
+		after(time.Second)
 		r.fetchers.SetThrottle(rate, func(topic string, _ int32) bool { return topic == "press" })
 		r.follow(1, press)
 		r.follow(1, pump)
-		after(10 * time.Second)
+		for range 100 {
+			after(100 * time.Millisecond)
+			r.grow(1, caughtUp, 1)
+			synctest.Wait()
+			if ours := r.replicas[caughtUp]; ours.end != r.leaders[1].logs[caughtUp].end {
+				t.Fatalf("who has caught up is held up at %d", ours.end)
+			}
+		}
 		r.same(1, pump)
-		if got := len(r.replicas[press].bytes()); got < size*9/20 || got > size*12/20 {
-			t.Errorf("%d bytes in 10 s at %d a second", got, rate)
+		if got := len(r.replicas[press].bytes()); got < size*6/20 || got > size*12/20 {
+			t.Errorf("%d bytes in 10 s at %d a second, of which the other had some", got, rate)
 		}
 		r.fetchers.SetThrottle(0, nil)
 		after(time.Second)
@@ -503,4 +518,81 @@ func TestStuckSync(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was durable before a truncation says nothing of what came after it.
+func TestSyncFailsAfterTruncation(t *testing.T) {
+	inRegion(t, nil, func(r *region) {
+		r.host(1, press, newMemLog(7, 1, 3, 3), newMemLog(7, 1, 2, 2, 2, 2))
+		ours := r.replicas[press]
+		ours.syncError = errors.New("not this time")
+		r.follow(1, press) // each fetch is held against what is durable
+		after(time.Minute)
+		ours.with(func() { ours.syncError = nil })
+		after(time.Minute)
+		r.same(1, press)
+	})
+}
+
+// A partition that is new does not wait until the leader has something for the others:
+// all that one order brings come with one fetch, over a new connection.
+func TestNewcomersDoNotWait(t *testing.T) {
+	inRegion(t, func(c *Config) { c.MaxWait = 30 * time.Second }, func(r *region) {
+		r.host(1, press, newMemLog(4, 1), newMemLog(4))
+		r.follow(1, press)
+		after(time.Second)
+		before := r.leaders[1].dialled
+		r.leaders[1].fetched()
+		for index := range int32(20) {
+			tp := cluster.TopicPartition{Topic: "pump", Index: index}
+			r.host(1, tp, newMemLog(4, 1), newMemLog(4))
+			r.follow(1, tp)
+		}
+		after(20 * time.Millisecond)
+		for tp := range r.replicas {
+			r.same(1, tp)
+		}
+		if n := r.leaders[1].dialled - before; n != 1 || r.logged("level=WARN") != 0 {
+			t.Errorf("%d connections more, log %s", n, &r.log)
+		}
+		r.stop()
+		after(30 * time.Second)
+	})
+}
+
+// A fetch that brings records is not given up for anyone.
+func TestNewcomersWaitForRecords(t *testing.T) {
+	inRegion(t, func(c *Config) { c.PartitionMaxBytes = 100 }, func(r *region) {
+		r.host(1, press, newMemLog(4, make([]int32, 200)...), newMemLog(4))
+		r.replicas[press].syncTime = 20 * time.Millisecond
+		r.follow(1, press)
+		after(time.Second)
+		for index := range int32(20) {
+			tp := cluster.TopicPartition{Topic: "pump", Index: index}
+			r.host(1, tp, newMemLog(4, 1), newMemLog(4))
+			r.follow(1, tp)
+			after(15 * time.Millisecond)
+		}
+		after(time.Second)
+		if n := r.leaders[1].dialled; n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+}
+
+// Nor does one that the leader refused for the moment, since it does not know yet that
+// it leads.
+func TestRefusedNewcomers(t *testing.T) {
+	inRegion(t, func(c *Config) { c.MaxWait = 30 * time.Second }, func(r *region) {
+		r.host(1, press, newMemLog(4, 1), newMemLog(4))
+		r.host(1, pump, newMemLog(3, 1), newMemLog(4))
+		r.follow(1, press)
+		r.follow(1, pump)
+		after(100 * time.Millisecond)
+		r.leaders[1].change(func() { r.leaders[1].logs[pump].with(func() { r.leaders[1].logs[pump].leaderEpoch = 4 }) })
+		after(300 * time.Millisecond)
+		r.same(1, pump)
+		r.stop()
+		after(30 * time.Second)
+	})
 }

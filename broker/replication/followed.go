@@ -16,6 +16,7 @@ import (
 var (
 	errOldLeader  = errors.New("the leader is of a Kafka before 2.7")
 	errSession    = errors.New("the leader does not go on with the fetch session")
+	errNewcomers  = errors.New("given up for partitions that are new")
 	errDiverged   = errors.New("the logs differ, and there is nothing to remove")
 	errOutOfRange = errors.New("the leader said that it does not have the offset, and has it")
 	errRefused    = errors.New("refused by the leader")
@@ -36,6 +37,7 @@ type followed struct {
 
 	synced   int64     // the log is known to be durable up to here; -1: nothing is known
 	syncing  bool      // that is being found out
+	late     bool      // that took too long for the fetch under way
 	release  func()    // ends the wait for that, if someone waits
 	resumeAt time.Time // not fetched for before
 	failures int       // in a row
@@ -55,6 +57,16 @@ func (f *Fetchers) isSynced(p *followed, end int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return p.synced >= end
+}
+
+// isSyncedOrLate is isSynced. A partition that is not has missed the next fetch, which
+// is not to keep it waiting.
+func (f *Fetchers) isSyncedOrLate(p *followed, end int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	synced := p.synced >= end
+	p.late = !synced && p.syncing
+	return synced
 }
 
 // unsynced forgets how far p's log is durable: what was there was removed.
@@ -81,6 +93,10 @@ func (f *Fetchers) sync(p *followed, replica Replica, end int64, then func()) {
 		p.syncing = false
 		if err == nil {
 			p.synced = end
+		}
+		if p.late {
+			p.late = false
+			p.by.hurry()
 		}
 		f.mu.Unlock()
 		if err != nil {

@@ -25,7 +25,8 @@ type Proposals interface {
 // The pauses after requests that came to nothing.
 const (
 	minISRPause = 100 * time.Millisecond
-	maxISRPause = 5 * time.Second
+	maxISRPause = 2 * time.Second
+	findPause   = 250 * time.Millisecond // while no controller is known
 )
 
 // ISRSender asks the controller for changes of ISRs, one request at a time.
@@ -75,6 +76,9 @@ func (s *ISRSender) look(ctx context.Context, l *link) time.Duration {
 		}
 		s.failures = 0
 		return s.every
+	}
+	if errors.Is(err, errNoController) { // whoever looks for one says so
+		return min(findPause, s.every)
 	}
 	if s.failures++; s.failures == 2 && ctx.Err() == nil { // while the controller moves, one failure is no news
 		s.log.Warn("controller does not answer about the isr", "controller", l.address, "err", err)

@@ -294,7 +294,7 @@ func (l *leader) readOne(r *kmsg.FetchRequest, tp cluster.TopicPartition, want k
 		}
 		p.HighWatermark, p.LogStartOffset = m.end, m.start
 		if *left > 0 {
-			p.RecordBatches = m.from(want.FetchOffset, min(int(want.PartitionMaxBytes), *left))
+			p.RecordBatches = m.from(want.FetchOffset, min(int(want.PartitionMaxBytes), *left), *left == int(r.MaxBytes))
 			*left -= len(p.RecordBatches)
 		}
 		if l.mangle != nil && len(p.RecordBatches) > 0 {

@@ -150,9 +150,10 @@ func (m *memLog) Restart(leaderEpoch int32, startOffset int64) error {
 
 func (m *memLog) Await(nextOffset int64, done func(error)) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.durable >= nextOffset {
-		go done(nil)
+	durable := m.durable >= nextOffset
+	m.mu.Unlock()
+	if durable {
+		done(nil)
 		return
 	}
 	time.AfterFunc(m.syncTime, func() {
@@ -196,14 +197,14 @@ func (m *memLog) bytes() []byte {
 	return all
 }
 
-// from are the batches from the one that holds offset on, at most maxBytes and at
-// least one.
-func (m *memLog) from(offset int64, maxBytes int) []byte {
+// from are the batches from the one that holds offset on, at most maxBytes, of which
+// the first may be more.
+func (m *memLog) from(offset int64, maxBytes int, atLeastOne bool) []byte {
 	var out []byte
 	for _, b := range m.batches {
-		if b.NextOffset() > offset && (len(out) == 0 || len(out)+len(b) <= maxBytes) {
+		if b.NextOffset() > offset && (len(out) == 0 && atLeastOne || len(out)+len(b) <= maxBytes) {
 			out = append(out, b...)
-		} else if len(out) > 0 {
+		} else if b.NextOffset() > offset {
 			break
 		}
 	}
