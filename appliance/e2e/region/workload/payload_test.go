@@ -2,6 +2,7 @@ package workload
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,11 +44,12 @@ func TestPayload(t *testing.T) {
 // What is told of clients is bounded, and a pause is one partition's.
 func TestRecorder(t *testing.T) {
 	r := NewRecorder(checker.Rules{}, nil)
-	for range 10 * maxProblems {
+	for i := range 10 * maxProblems {
 		r.problem("refused")
+		r.problem(fmt.Sprint("refused ", i))
 	}
-	if got := len(r.Problems()); got != maxProblems {
-		t.Errorf("%d problems are kept, want %d", got, maxProblems)
+	if got := r.Problems(); len(got) != maxProblems || got[0] != fmt.Sprint(10*maxProblems, " × refused") {
+		t.Errorf("%d problems are kept, want %d; the first is %q", len(got), maxProblems, got[0])
 	}
 	v := r.send(1, 0)
 	r.Take(checker.Event{Kind: checker.Ack, Client: 1, Value: v})
