@@ -63,6 +63,7 @@ func TestDifference(t *testing.T) {
 		"otherContent":     {disk(map[int64][]byte{0: slices.Concat(a, batch(3, 2, 1, "x"), c)}), 6, "at offset 3"},
 		"otherEpoch":       {disk(map[int64][]byte{0: slices.Concat(a, b, batch(5, 1, 3, "c"))}), 6, "epoch 3"},
 		"otherBatches":     {disk(map[int64][]byte{0: slices.Concat(batch(0, 2, 1, "a"), batch(2, 1, 1, "a"), b, c)}), 6, "at offset 0"},
+		"bothEndBelow":     {one, 7, "one ends at 6, the other at 6"},
 		"empty":            {disk(map[int64][]byte{0: nil}), 6, "the other at 0"},
 		"emptyFromTheEnd":  {disk(map[int64][]byte{6: nil}), 6, "3 and 0 batches"},
 	} {

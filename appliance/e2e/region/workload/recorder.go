@@ -9,6 +9,7 @@ package workload
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -27,14 +28,15 @@ type Recorder struct {
 	lastAck  map[int32]time.Time
 	pause    time.Duration // the longest between two acks of one partition
 	acked    int
-	problems []string // what clients were told that is no anomaly, bounded
+	problems []string       // what clients were told that is no anomaly, each once, bounded
+	told     map[string]int // how often
 	next     checker.Value
 }
 
 // NewRecorder begins a history. Each event goes to file too, as a line of JSON, unless
 // file is nil.
 func NewRecorder(rules checker.Rules, file io.Writer) *Recorder {
-	r := &Recorder{begin: time.Now(), checker: checker.New(rules), lastAck: map[int32]time.Time{}}
+	r := &Recorder{begin: time.Now(), checker: checker.New(rules), lastAck: map[int32]time.Time{}, told: map[string]int{}}
 	if file != nil {
 		r.file = json.NewEncoder(file)
 	}
@@ -82,16 +84,23 @@ const maxProblems = 50
 func (r *Recorder) problem(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, time.Since(r.begin).Round(time.Millisecond).String()+" "+text)
+	if r.told[text] == 0 {
+		if len(r.problems) >= maxProblems {
+			return
+		}
+		r.problems = append(r.problems, text)
 	}
+	r.told[text]++
 }
 
-// Problems are the errors that clients were told, the first of them.
-func (r *Recorder) Problems() []string {
+// Problems are the errors that clients were told, the first of them, and how often.
+func (r *Recorder) Problems() (all []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]string(nil), r.problems...)
+	for _, text := range r.problems {
+		all = append(all, fmt.Sprintf("%d × %s", r.told[text], text))
+	}
+	return all
 }
 
 // Acked is how many records were acknowledged, and the longest time in which none of a
