@@ -112,12 +112,7 @@ func (b *Broker) AppendAt(topicName string, index int32, batch record.Batch, bas
 		done(-1, err)
 		return
 	}
-	nextOffset, err := p.AppendAt(batch, baseOffset)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendAtThen(batch, baseOffset, func(err error) { done(baseOffset, err) })
 }
 
 func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
@@ -126,10 +121,5 @@ func appendTo(partitions *partition.Set, topicName string, index int32, batch re
 		done(-1, err)
 		return
 	}
-	baseOffset, nextOffset, err := p.AppendAll(batch)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendThen(batch, true, done)
 }
