@@ -155,6 +155,10 @@ func (r *Region) Start() error {
 	if err := r.restore(); err != nil {
 		return err
 	}
+	// Of a damaged one: the next start must know that there was one, too.
+	if err := r.saveIfChanged(); err != nil {
+		r.log.Error("what is known of the region was not saved", "err", err)
+	}
 	hosted, err := r.host.Hosted()
 	if err != nil {
 		return err
