@@ -545,18 +545,27 @@ func testRegionAtRisk(t *testing.T, r *brokertest.Region) {
 	if got := atRisk(t, r.Hub(1)); got != 5 {
 		t.Errorf("%v records at risk, want 5", got)
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Hub(1).Addr), kgo.RecordRetries(1), kgo.DisableIdempotentWrite())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "risky", Value: []byte("x")}).FirstErr(); err == nil {
-		t.Error("taken for all, and there is one")
+	if got := produceCode(t, r.Hub(1), "risky", -1); got != wire.NotEnoughReplicas {
+		t.Errorf("for all, and there is one: %v", got)
 	}
 	r.Hub(2).Start(t)
 	r.Hub(3).Start(t)
 	awaitISR(t, r, "risky")
 	r.Await(t, "nothing to be at risk", func() bool { return atRisk(t, r.Hub(1)) == 0 })
+}
+
+// produceCode has h take a record for the first partition of a topic.
+func produceCode(t *testing.T, h *brokertest.Hub, topic string, acks int16) wire.ErrorCode {
+	t.Helper()
+	req := kmsg.NewPtrProduceRequest()
+	req.Version, req.Acks, req.TimeoutMillis = 7, acks, 1000
+	to, part := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	var b record.Builder
+	b.Add(1, nil, []byte("x"), nil)
+	to.Topic, part.Records = topic, b.Batch()
+	to.Partitions = append(to.Partitions, part)
+	req.Topics = append(req.Topics, to)
+	return wire.ErrorCode(askHub[*kmsg.ProduceResponse](t, h, req).Topics[0].Partitions[0].ErrorCode)
 }
 
 func atRisk(t *testing.T, h *brokertest.Hub) float64 {
@@ -578,7 +587,7 @@ func atRisk(t *testing.T, h *brokertest.Hub) float64 {
 // nobody else can lead, and refuses the rest; all is back when ZooKeeper is.
 func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 	h := r.Add(t, func(_ int, cfg *broker.Config) {
-		cfg.Region.BrokerID = commitlog.AnyBroker
+		cfg.Region.BrokerID, cfg.Region.Rack = commitlog.AnyBroker, "rack6"
 		cfg.TopicDefaults.MinISR = 1
 		cfg.Region.ZooKeeper.SessionTimeout = 6 * time.Second
 	})
@@ -594,23 +603,15 @@ func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 	h.Stop(t)
 	r.ZooKeeper.Kill()
 	h.Start(t)
-	write(t, h, "alone", values(5, 10))
+	write(t, h, "alone", values(5, 10), kgo.DisableIdempotentWrite()) // only a controller gives producer ids
 	if got := readTopic(t, h, "alone", 10); !slices.Equal(got, values(0, 10)) {
 		t.Errorf("read %q", got)
 	}
 	if p := topicOf(h, "shared"); len(p.Partitions) != 1 {
 		t.Errorf("not remembered: %+v", p)
 	}
-	produce := kmsg.NewPtrProduceRequest()
-	produce.Version, produce.Acks, produce.TimeoutMillis = 7, 1, 1000
-	topic, part := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
-	var b record.Builder
-	b.Add(1, nil, []byte("x"), nil)
-	topic.Topic, part.Records = "shared", b.Batch()
-	topic.Partitions = append(topic.Partitions, part)
-	produce.Topics = append(produce.Topics, topic)
-	if got := askHub[*kmsg.ProduceResponse](t, h, produce).Topics[0].Partitions[0]; wire.ErrorCode(got.ErrorCode) != wire.NotLeaderOrFollower {
-		t.Errorf("what another may lead: %v", wire.ErrorCode(got.ErrorCode))
+	if got := produceCode(t, h, "shared", 1); got != wire.NotLeaderOrFollower {
+		t.Errorf("what another may lead: %v", got)
 	}
 	if got := makeTopic(t, h, "new", nil); got != wire.RequestTimedOut {
 		t.Errorf("a topic without ZooKeeper: %v", got)
@@ -622,7 +623,7 @@ func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 		p := topicOf(r.Hub(1), "shared").Partitions[0]
 		return joined() && p.Leader >= 0 && len(p.ISR) == 2
 	})
-	mustMake(t, r, h, "new", nil)
+	r.Await(t, "three hubs to be back", func() bool { return makeTopic(t, h, "new", nil) == wire.None })
 	if got := readTopic(t, r.Hub(2), "alone", 10); !slices.Equal(got, values(0, 10)) {
 		t.Errorf("then read %q", got)
 	}
