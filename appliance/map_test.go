@@ -47,6 +47,7 @@ var houseMap = []room{
 	{"broker/peer", "broker/wire", prometheus},
 	{"broker/replication", "broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup},
 	{"broker/controller", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
+	{"broker/modelcheck", "", ""}, // tests alone: they take replica and controller together
 	{"broker/controller/controllertest", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
