@@ -16,10 +16,12 @@ import (
 	"github.com/headwater/headwater/broker"
 	"github.com/headwater/headwater/broker/brokertest"
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/record"
 	"github.com/headwater/headwater/broker/wire"
 )
 
-// hubs and gateways of the region under test, by their ids.
+// The hubs and the gateways of the region under test.
 var (
 	hubIDs     = []int32{1, 2, 3}
 	gatewayIDs = []int32{4, 5}
@@ -47,6 +49,7 @@ func TestRegion(t *testing.T) {
 		{"leaders", testRegionLeaders},
 		{"coordinators", testRegionCoordinators},
 		{"atRisk", testRegionAtRisk},
+		{"withoutZooKeeper", testRegionWithoutZooKeeper},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, r) }) {
 			return // what comes next needs it
@@ -569,4 +572,58 @@ func atRisk(t *testing.T, h *brokertest.Hub) float64 {
 	}
 	t.Fatal("headwater_records_at_risk is not there")
 	return 0
+}
+
+// A broker gets an id, and keeps it. While ZooKeeper is away it starts, serves what
+// nobody else can lead, and refuses the rest; all is back when ZooKeeper is.
+func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
+	h := r.Add(t, func(_ int, cfg *broker.Config) {
+		cfg.Region.BrokerID = commitlog.AnyBroker
+		cfg.TopicDefaults.MinISR = 1
+		cfg.Region.ZooKeeper.SessionTimeout = 6 * time.Second
+	})
+	const id = 1001
+	joined := func() bool { _, ok := r.Hub(1).Snapshot().Broker(id); return ok }
+	r.Await(t, "the new broker", joined)
+	mustMake(t, r, r.Hub(1), "alone", func(topic *kmsg.CreateTopicsRequestTopic) {
+		assigned([]int32{id})(topic)
+		setting("min.insync.replicas", "1")(topic)
+	})
+	mustMake(t, r, r.Hub(1), "shared", assigned([]int32{id, 1}))
+	write(t, h, "alone", values(0, 5))
+	h.Stop(t)
+	r.ZooKeeper.Kill()
+	h.Start(t)
+	write(t, h, "alone", values(5, 10))
+	if got := readTopic(t, h, "alone", 10); !slices.Equal(got, values(0, 10)) {
+		t.Errorf("read %q", got)
+	}
+	if p := topicOf(h, "shared"); len(p.Partitions) != 1 {
+		t.Errorf("not remembered: %+v", p)
+	}
+	produce := kmsg.NewPtrProduceRequest()
+	produce.Version, produce.Acks, produce.TimeoutMillis = 7, 1, 1000
+	topic, part := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	var b record.Builder
+	b.Add(1, nil, []byte("x"), nil)
+	topic.Topic, part.Records = "shared", b.Batch()
+	topic.Partitions = append(topic.Partitions, part)
+	produce.Topics = append(produce.Topics, topic)
+	if got := askHub[*kmsg.ProduceResponse](t, h, produce).Topics[0].Partitions[0]; wire.ErrorCode(got.ErrorCode) != wire.NotLeaderOrFollower {
+		t.Errorf("what another may lead: %v", wire.ErrorCode(got.ErrorCode))
+	}
+	if got := makeTopic(t, h, "new", nil); got != wire.RequestTimedOut {
+		t.Errorf("a topic without ZooKeeper: %v", got)
+	}
+	if err := r.ZooKeeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.Await(t, "the broker to be back", func() bool {
+		p := topicOf(r.Hub(1), "shared").Partitions[0]
+		return joined() && p.Leader >= 0 && len(p.ISR) == 2
+	})
+	mustMake(t, r, h, "new", nil)
+	if got := readTopic(t, r.Hub(2), "alone", 10); !slices.Equal(got, values(0, 10)) {
+		t.Errorf("then read %q", got)
+	}
 }

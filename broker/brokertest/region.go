@@ -23,6 +23,8 @@ import (
 type Region struct {
 	ZooKeeper *zktest.Server
 	Hubs      []*Hub
+
+	dir string
 }
 
 // Hub is one of the brokers, running or stopped. It keeps its address, its id and its
@@ -51,18 +53,9 @@ func StartRegion(t testing.TB, n int, change func(i int, cfg *broker.Config)) *R
 			h.Stop(t)
 		}
 	})
-	for i := range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := &Hub{ID: int32(i + 1), Addr: ln.Addr().String(), Config: RegionConfig(filepath.Join(dir, fmt.Sprint(i)), r.ZooKeeper.Address())}
-		h.Config.Region.BrokerID = h.ID
-		if change != nil {
-			change(i, &h.Config)
-		}
-		r.Hubs = append(r.Hubs, h)
-		h.run(t, ln)
+	r.dir = dir
+	for range n {
+		r.Add(t, change)
 	}
 	r.Await(t, fmt.Sprintf("%d brokers and a controller", n), func() bool {
 		for _, h := range r.Hubs {
@@ -74,6 +67,24 @@ func StartRegion(t testing.TB, n int, change func(i int, cfg *broker.Config)) *R
 		return true
 	})
 	return r
+}
+
+// Add starts one more broker.
+func (r *Region) Add(t testing.TB, change func(i int, cfg *broker.Config)) *Hub {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := len(r.Hubs)
+	h := &Hub{ID: int32(i + 1), Addr: ln.Addr().String(), Config: RegionConfig(filepath.Join(r.dir, fmt.Sprint(i)), r.ZooKeeper.Address())}
+	h.Config.Region.BrokerID = h.ID
+	if change != nil {
+		change(i, &h.Config)
+	}
+	r.Hubs = append(r.Hubs, h)
+	h.run(t, ln)
+	return h
 }
 
 // RegionConfig is Config for a broker in a region: what is written is on all of three

@@ -1,11 +1,15 @@
 package region
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/topic"
+	"github.com/headwater/headwater/broker/zk"
 )
 
 // A follower follows its leader to another address, though the leader epoch is the
@@ -190,5 +194,44 @@ func TestOtherBrokersDocument(t *testing.T) {
 	}
 	if id, joined, err := Stored(&memStore{}, w.identity); joined || err != nil {
 		t.Errorf("a directory that has joined nothing: %d, %v", id, err)
+	}
+}
+
+// At the beginning of a session topics are forgotten that are not there any more; not
+// those that the controller has told of after the list was read.
+func TestForgetTopics(t *testing.T) {
+	w := newWorld(t)
+	news := func(name string, id topic.ID) {
+		o := order(id, 2, 7)
+		o.Topic = name
+		w.mustKnow(t, from(5, 70), told(o))
+	}
+	for _, name := range []string{"stays", "goes", "told", "anew"} {
+		news(name, topic.ID{})
+	}
+	before := w.told()
+	news("told", topic.ID{})
+	news("anew", other)
+	news("new", press)
+	w.forgetTopics(before, []string{"stays"})
+	got := []string{}
+	for _, t := range w.Snapshot().Topics() {
+		got = append(got, t.Name)
+	}
+	if want := []string{"anew", "new", "stays", "told"}; !slices.Equal(got, want) {
+		t.Errorf("known are %q, want %q", got, want)
+	}
+}
+
+// Settings that someone wrote by hand and that cannot be read are none, and no trouble.
+func TestMalformedSettings(t *testing.T) {
+	w := newWorld(t)
+	read := settingsReader(func(context.Context, string) (topicSettings, error) {
+		return topicSettings{}, fmt.Errorf("/config/topics/press: %w", zk.ErrMalformed)
+	})
+	w.reads.Store(&read)
+	w.mustKnow(t, from(5, 70), told(order(press, 2, 7)))
+	if _, ok := w.Snapshot().Topic("press"); !ok {
+		t.Error("the topic is not shown")
 	}
 }

@@ -98,7 +98,14 @@ func (r *Region) prune(ctx context.Context, s *zk.Session) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range topics {
+	r.forgetTopics(before, topics)
+	return nil
+}
+
+// forgetTopics forgets those of before that do not exist, unless the controller has told
+// more of them since.
+func (r *Region) forgetTopics(before map[string]toldOf, exist []string) {
+	for _, name := range exist {
 		delete(before, name)
 	}
 	r.mu.Lock()
@@ -110,7 +117,6 @@ func (r *Region) prune(ctx context.Context, s *zk.Session) error {
 		}
 	}
 	r.publish()
-	return nil
 }
 
 // toldOf is what the controller has told of a topic, to see whether there is more.
