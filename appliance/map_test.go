@@ -47,6 +47,7 @@ var houseMap = []room{
 	{"broker/zk/zktest", "", ""},
 	{"broker/peer", "broker/wire", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // a call is by request
 	{"broker/controller", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
+	{"broker/modelcheck", "", ""}, // tests alone: they take replica and controller together
 	{"broker/controller/controllertest", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/region", "broker/cluster broker/controller broker/quota broker/topic broker/zk", errgroup},
 	{"broker/replication", "broker/replica broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup + " github.com/twmb/franz-go/pkg/kmsg"},

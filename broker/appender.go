@@ -33,17 +33,23 @@ func (b *Broker) Partitions(ctx context.Context, name string) (topic.Partitions,
 			return topic.Partitions{}, err
 		}
 	}
-	out := topic.Partitions{Count: int32(len(t.Partitions))}
 	if b.joined == nil {
-		return out, nil
+		return topic.Partitions{Count: int32(len(t.Partitions))}, nil
 	}
-	out.HomeOnly = b.cfg.Region.Gateway
-	out.Home, ok = home(t, b.cfg.BrokerID, out.HomeOnly)
-	if !ok && out.HomeOnly {
-		out.Home, out.Count = out.Count, out.Count+1
-		return out, b.cluster.CreatePartitions(ctx, cluster.NewPartitions{Topic: name, Count: out.Count, Assignment: [][]int32{{b.cfg.BrokerID}}})
+	own := b.cfg.Region.Gateway
+	index, ok := home(t, b.cfg.BrokerID, own)
+	if !ok && own {
+		if err := b.cluster.CreatePartitions(ctx, cluster.NewPartitions{Topic: name, Own: true}); err != nil {
+			return topic.Partitions{}, err
+		}
+		if t, ok = b.cluster.Snapshot().Topic(name); ok {
+			index, ok = home(t, b.cfg.BrokerID, own)
+		}
+		if !ok { // deleted at the same moment
+			return topic.Partitions{}, fmt.Errorf("%w: %.60q", cluster.ErrUnknownTopic, name)
+		}
 	}
-	return out, nil
+	return topic.Partitions{Count: int32(len(t.Partitions)), Home: index, HomeOnly: own}, nil
 }
 
 // create makes a topic for devices.
@@ -106,12 +112,7 @@ func (b *Broker) AppendAt(topicName string, index int32, batch record.Batch, bas
 		done(-1, err)
 		return
 	}
-	nextOffset, err := p.AppendAt(batch, baseOffset)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendAtThen(batch, baseOffset, func(err error) { done(baseOffset, err) })
 }
 
 func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
@@ -120,10 +121,5 @@ func appendTo(partitions *partition.Set, topicName string, index int32, batch re
 		done(-1, err)
 		return
 	}
-	baseOffset, nextOffset, err := p.AppendAll(batch)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendThen(batch, true, done)
 }

@@ -28,6 +28,10 @@ import (
 	"github.com/headwater/headwater/broker/topic"
 )
 
+// ErrJoined is returned for the data directory of a broker that has joined a region and
+// is to be alone now: what it wrote so, the others would not know.
+var ErrJoined = errors.New("the data is of a broker in a region")
+
 // Config is what a broker is told. The appliance's configuration has the defaults
 // and checks the values.
 type Config struct {
@@ -138,6 +142,11 @@ func (b *Broker) assemble(self cluster.Broker, reg prometheus.Registerer) (err e
 		return err
 	}
 	cfg, dir := b.cfg, b.dir
+	if joined, err := newRegionStore(dir.FS(), dir.Path()).exists(); err != nil {
+		return err
+	} else if joined {
+		return fmt.Errorf("%s: %w; set region.zookeeper, or start with an empty data.dir", cfg.DataDir, ErrJoined)
+	}
 	solo := cluster.NewSolo(cluster.SoloConfig{
 		ClusterID:         dir.ClusterID(),
 		Self:              self,
@@ -195,6 +204,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	stopCommitter()
 	err = errors.Join(err, committer())
 	b.partitions.SaveProducers() // of what is synced, all of it
+	b.partitions.SaveHighWatermarks()
 	return err
 }
 

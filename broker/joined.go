@@ -59,11 +59,12 @@ const idWait = time.Minute
 func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *partition.Set, groups func(cluster.Coordinator) *group.Coordinator, log *slog.Logger, reg prometheus.Registerer) (*joined, *group.Coordinator, error) {
 	j := &joined{partitions: partitions, log: log}
 	var err error
+	cfg.Region.ZooKeeper.Own = func(sessionID int64) bool { return j.region.OwnSession(sessionID) }
 	if j.zookeeper, err = zk.NewClient(cfg.Region.ZooKeeper, log, reg); err != nil {
 		return nil, nil, err
 	}
 	store := newRegionStore(dir.FS(), dir.Path())
-	if self.ID, err = brokerIDFor(cfg.Region, store, log); err != nil {
+	if self.ID, err = brokerIDFor(cfg.Region, store, dir, log); err != nil {
 		return nil, nil, err
 	}
 	self.Rack = cfg.Region.Rack
@@ -119,16 +120,17 @@ func addressOf(r cluster.Registration, listener string) string {
 
 // brokerIDFor is the id that was set, or the one that the data directory has joined
 // with, or a new one.
-func brokerIDFor(cfg RegionConfig, store fileStore, log *slog.Logger) (int32, error) {
+func brokerIDFor(cfg RegionConfig, store fileStore, dir *commitlog.Dir, log *slog.Logger) (int32, error) {
 	if cfg.BrokerID != commitlog.AnyBroker {
 		return cfg.BrokerID, nil
 	}
-	if id, ok, err := region.StoredBrokerID(store); ok || err != nil {
+	if id, ok, err := region.Stored(store, dir); ok || err != nil {
 		return id, err
 	}
 	log.Info("waiting for ZooKeeper to give this broker an id", "most", idWait)
 	ctx, cancel := context.WithTimeout(context.Background(), idWait)
 	defer cancel()
+	cfg.ZooKeeper.Own = nil // there is nothing yet that it could own
 	client, err := zk.NewClient(cfg.ZooKeeper, log, nil)
 	if err != nil {
 		return 0, err

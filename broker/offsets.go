@@ -48,12 +48,7 @@ func (l offsetsLog) Append(index int32, batch record.Batch, done func(baseOffset
 		done(-1, inGroups(err))
 		return
 	}
-	baseOffset, nextOffset, err := p.AppendAll(batch)
-	if err != nil {
-		done(-1, inGroups(err))
-		return
-	}
-	p.AwaitAll(nextOffset, func(err error) { done(baseOffset, inGroups(err)) })
+	p.AppendThen(batch, true, func(baseOffset int64, err error) { done(baseOffset, inGroups(err)) })
 }
 
 // Settle implements group.Log.

@@ -45,17 +45,21 @@ func (h *regionHost) Apply(o region.Order, leader cluster.Broker) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case o.Leader == h.self:
-	case leader.Host == "": // nobody leads, or nobody knows where
-		h.fetchers.Unfollow(o.Topic, o.Index)
-	default:
-		h.fetchers.Follow(o.Topic, o.Index, o.ID, leader, o.LeaderEpoch)
-	}
-	if o.Topic == group.Topic && o.Leader == h.self {
+	if o.Leader != h.self {
+		h.Follow(o, leader)
+	} else if o.Topic == group.Topic {
 		h.groups.Lead(o.Index, o.LeaderEpoch)
 	}
 	return nil
+}
+
+// Follow implements region.Host.
+func (h *regionHost) Follow(o region.Order, leader cluster.Broker) {
+	if leader.Host == "" { // nobody leads, or nobody knows where
+		h.fetchers.Unfollow(o.Topic, o.Index)
+		return
+	}
+	h.fetchers.Follow(o.Topic, o.Index, o.ID, leader, o.LeaderEpoch)
 }
 
 // Stop implements region.Host.
@@ -76,6 +80,11 @@ func (h *regionHost) end(name string, index int32) {
 	if name == group.Topic {
 		h.groups.Resign(index, -1)
 	}
+}
+
+// SetAside implements region.Host.
+func (h *regionHost) SetAside(name string, index int32) (path string, err error) {
+	return h.Set.SetAside(name, index)
 }
 
 // TopicID implements region.Host.

@@ -70,14 +70,12 @@ const maxOrderBytes = 16 << 20
 // Partition is what requests need of a partition; partition.Partition has it.
 type Partition interface {
 	Append(b record.Batch) (baseOffset, nextOffset int64, err error)
-	Await(nextOffset int64, done func(error))
 	Read(fromOffset int64, maxBytes int, atLeastOne bool) (partition.Fetched, error)
 	Watch(wake chan<- struct{}) (stop func())
 	Offsets() (logStartOffset, highWatermark int64)
 	LeaderEpoch() int32
 	Role() (leader, leaderEpoch int32, leads bool)
-	AppendAll(b record.Batch) (baseOffset, nextOffset int64, err error)
-	AwaitAll(nextOffset int64, done func(error))
+	AppendThen(b record.Batch, all bool, done func(baseOffset int64, err error))
 	ReadReplica(partition.ReplicaFetch) (partition.Fetched, *partition.EpochEnd, error)
 	WatchEnd(wake chan<- struct{}) (stop func())
 	Durable() int64

@@ -30,6 +30,7 @@ var never = map[string]string{
 	"zk.ErrDuplicateID":      "from registering, when no client is there yet",
 	"zk.ErrMigrating":        "from elections, which no client asks for",
 	"region.ErrOtherCluster": "from joining, which no client asks for",
+	"region.ErrOtherBroker":  "from a start, when no client is there yet",
 	"region.ErrListeners":    "from joining, which no client asks for",
 	"zk.ErrGiveUp":           "ends the client of ZooKeeper",
 }

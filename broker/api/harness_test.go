@@ -366,12 +366,7 @@ func (l offsetsLog) Create(ctx context.Context, partitions int32, _ int16) (int3
 }
 
 func (l offsetsLog) Append(index int32, b record.Batch, done func(int64, error)) {
-	baseOffset, nextOffset, err := l.at(index).Append(b)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	l.at(index).Await(nextOffset, func(err error) { done(baseOffset, err) })
+	l.at(index).AppendThen(b, false, done)
 }
 
 func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {

@@ -28,6 +28,19 @@ func (p *memPartition) Role() (leader, leaderEpoch int32, leads bool) {
 	return 7, p.leaderEpoch, !p.others.follows
 }
 
+func (p *memPartition) AppendThen(b record.Batch, all bool, done func(baseOffset int64, err error)) {
+	put, await := p.Append, p.Await
+	if all {
+		put, await = p.AppendAll, p.AwaitAll
+	}
+	baseOffset, nextOffset, err := put(b)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	await(nextOffset, func(err error) { done(baseOffset, err) })
+}
+
 func (p *memPartition) AppendAll(b record.Batch) (baseOffset, nextOffset int64, err error) {
 	if p.others.minISR != nil {
 		return 0, 0, p.others.minISR

@@ -82,6 +82,7 @@ type NewPartitions struct {
 	Topic        string
 	Count        int32     // of all partitions then
 	Assignment   [][]int32 // broker ids for each new one; nil: the coordinator's choice
+	Own          bool      // in place of the two above: one that is this broker's alone, if it has none
 	ValidateOnly bool
 }
 

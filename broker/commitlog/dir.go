@@ -388,6 +388,35 @@ func (d *Dir) DeleteLog(name string) error {
 	return nil
 }
 
+// setAsideDir is where logs are kept that an operator may want, a directory for each.
+const setAsideDir = "set-aside"
+
+// SetAside puts a log that is not open where nothing reads or removes it, and returns
+// that place. It counts against no budget.
+func (d *Dir) SetAside(name string) (path string, err error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	if d.find(name) != nil {
+		return "", fmt.Errorf("set log %s aside: it is open", name)
+	}
+	root := filepath.Join(d.path, setAsideDir)
+	path = filepath.Join(root, fmt.Sprintf("%s.%d", name, time.Now().UnixNano()))
+	if err = d.cleanPoints.drop(name); err == nil {
+		err = d.fs.MkdirAll(root, 0o755)
+	}
+	if err == nil {
+		err = d.setAside(name, path)
+	}
+	if err == nil {
+		err = d.fs.SyncDir(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("set log %s aside: %w", name, err)
+	}
+	return path, nil
+}
+
 func (d *Dir) setAside(name, grave string) error {
 	d.admin.Lock()
 	defer d.admin.Unlock()

@@ -73,14 +73,10 @@ func (n *nemesis) produce(t *testing.T) {
 		}
 		b := n.next()
 		value := n.value
-		baseOffset, nextOffset, err := h.p.AppendAll(b)
-		if errors.Is(err, ErrOutOfOrderSequence) || errors.Is(err, ErrProducerEpoch) {
-			t.Errorf("sequence %d, of %d acknowledged: %v", b.BaseSequence(), len(n.acked), err)
-		}
-		if err != nil {
-			continue
-		}
-		h.p.AwaitAll(nextOffset, func(err error) {
+		h.p.AppendThen(b, true, func(baseOffset int64, err error) {
+			if errors.Is(err, ErrOutOfOrderSequence) || errors.Is(err, ErrProducerEpoch) {
+				t.Errorf("sequence %d, of %d acknowledged: %v", b.BaseSequence(), len(n.acked), err)
+			}
 			if err == nil {
 				n.acked[value] = baseOffset
 			}

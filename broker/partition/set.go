@@ -190,6 +190,12 @@ func (s *Set) Delete(name string, index int32) error {
 	return s.dir.DeleteLog(k.String())
 }
 
+// SetAside puts the records of a partition that is not open where nothing reads them, and
+// says where.
+func (s *Set) SetAside(name string, index int32) (path string, err error) {
+	return s.dir.SetAside(key{name, index}.String())
+}
+
 // OnDisk is a partition found in the data directory.
 type OnDisk struct {
 	Topic string

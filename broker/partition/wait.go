@@ -18,47 +18,67 @@ type waiter struct {
 // do so before it returns. done must not block: it runs on the goroutine that
 // syncs.
 func (p *Partition) Await(nextOffset int64, done func(error)) {
-	p.mu.Lock()
-	switch {
-	case p.durableEnd >= nextOffset, p.set.ackOnAppend && p.leading != nil:
-		p.acked(nextOffset)
-		p.mu.Unlock()
-		done(nil)
-	case p.failed != nil:
-		err := p.failed
-		p.mu.Unlock()
-		done(err)
-	default:
-		p.waiting = insert(p.waiting, waiter{nextOffset, done})
-		p.mu.Unlock()
-	}
+	p.await(wish{waiter{nextOffset, done}, false}).tell()
 }
 
 // AwaitAll is Await for all replicas in the ISR: the high watermark has reached
 // nextOffset. ErrNotEnoughReplicasAfterAppend says that it has, on too few. For a
 // broker that is the only replica it is Await.
 func (p *Partition) AwaitAll(nextOffset int64, done func(error)) {
+	p.await(wish{waiter{nextOffset, done}, true}).tell()
+}
+
+// wish is a waiter, and for whom it waits: all replicas in the ISR, or this one.
+type wish struct {
+	waiter
+	all bool
+}
+
+// answer is what a waiter that need not wait is to be told once no lock is held. The
+// zero answer is none.
+type answer struct {
+	done func(error)
+	err  error
+}
+
+func (a answer) tell() {
+	if a.done != nil {
+		a.done(a.err)
+	}
+}
+
+// await has someone wait, or returns the answer.
+func (p *Partition) await(w wish) answer {
 	p.mu.Lock()
-	if p.leading != nil && p.leading.Alone() && p.set.ackOnAppend {
-		p.mu.Unlock()
-		done(nil)
-		return
+	defer p.mu.Unlock()
+	if w.all {
+		return p.awaitAll(w.waiter)
 	}
-	var err error
 	switch {
+	case p.durableEnd >= w.nextOffset, p.set.ackOnAppend && p.leading != nil:
+		p.acked(w.nextOffset)
+		return answer{w.done, nil}
 	case p.failed != nil:
-		err = p.failed
-	case p.leading == nil:
-		err = fmt.Errorf("%s: %w", p.name, ErrNotLeader)
-	case p.highWatermark >= nextOffset:
-		err = p.afterAppend()
-	default:
-		p.waitingAll = insert(p.waitingAll, waiter{nextOffset, done})
-		p.mu.Unlock()
-		return
+		return answer{w.done, p.failed}
 	}
-	p.mu.Unlock()
-	done(err)
+	p.waiting = insert(p.waiting, w.waiter)
+	return answer{}
+}
+
+// awaitAll is await for all replicas. mu is held.
+func (p *Partition) awaitAll(w waiter) answer {
+	switch {
+	case p.leading != nil && p.leading.Alone() && p.set.ackOnAppend:
+		return answer{w.done, nil}
+	case p.failed != nil:
+		return answer{w.done, p.failed}
+	case p.leading == nil:
+		return answer{w.done, fmt.Errorf("%s: %w", p.name, ErrNotLeader)}
+	case p.highWatermark >= w.nextOffset:
+		return answer{w.done, p.afterAppend()}
+	}
+	p.waitingAll = insert(p.waitingAll, w)
+	return answer{}
 }
 
 // afterAppend is what those learn whose records have become committed. mu is held,

@@ -26,9 +26,36 @@ type image struct {
 // imageTopic is a topic, whose partitions may come to be known one by one.
 type imageTopic struct {
 	ID         topic.ID
-	Overrides  map[string]string
+	Config     map[string]string // as it was set for this topic
+	Own        zk.Own            // what was set, and Kafka does not know, for the topic of an id
 	Partitions map[int32]cluster.Partition
+
+	read  bool           // the settings are what ZooKeeper has, or had
+	told  int            // how many times the controller has told of it
+	shown *cluster.Topic // what a Snapshot has of it; nil: it is made anew
 }
+
+// overrides are the settings that were set for the topic, by whoever.
+func (t *imageTopic) overrides() map[string]string {
+	if len(t.Own.Settings) == 0 || differ(t.Own.ID, t.ID) {
+		return t.Config
+	}
+	out := maps.Clone(t.Own.Settings)
+	maps.Copy(out, t.Config)
+	return out
+}
+
+// device is the broker whose device has caused the topic, -1 for none.
+func (t *imageTopic) device() int32 {
+	if differ(t.Own.ID, t.ID) {
+		return -1
+	}
+	return t.Own.Device
+}
+
+// shows reports whether the topic is in a Snapshot: there is something in it, and what
+// its settings are is known. Nobody is to write under others.
+func (t *imageTopic) shows() bool { return t.read && len(t.Partitions) > 0 }
 
 func emptyImage() image {
 	return image{
@@ -41,7 +68,7 @@ func emptyImage() image {
 func (im *image) topic(name string) *imageTopic {
 	t, ok := im.Topics[name]
 	if !ok {
-		t = &imageTopic{Partitions: map[int32]cluster.Partition{}}
+		t = &imageTopic{Partitions: map[int32]cluster.Partition{}, Own: zk.Own{Device: -1}}
 		im.Topics[name] = t
 	}
 	return t
@@ -67,7 +94,13 @@ func (r *Region) publish() {
 	}
 	topics := make([]*cluster.Topic, 0, len(r.image.Topics))
 	for name, t := range r.image.Topics {
-		topics = append(topics, r.publishedTopic(name, t))
+		if !t.shows() {
+			continue
+		}
+		if t.shown == nil {
+			t.shown = r.publishedTopic(name, t, defaults)
+		}
+		topics = append(topics, t.shown)
 	}
 	r.snapshot.Store(cluster.NewSnapshot(s, topics))
 	close(r.published)
@@ -76,8 +109,8 @@ func (r *Region) publish() {
 
 // publishedTopic is t as a Snapshot shows it. A partition between others that is not
 // known has no leader.
-func (r *Region) publishedTopic(name string, t *imageTopic) *cluster.Topic {
-	out := &cluster.Topic{Name: name, ID: t.ID, Settings: r.settings(name), Overrides: t.Overrides}
+func (r *Region) publishedTopic(name string, t *imageTopic, defaults topic.Settings) *cluster.Topic {
+	out := &cluster.Topic{Name: name, ID: t.ID, Settings: r.lay(defaults, t.overrides(), unfit), Overrides: t.overrides()}
 	count := int32(0)
 	for index := range t.Partitions {
 		count = max(count, index+1)
@@ -106,9 +139,19 @@ func (r *Region) defaults() topic.Settings {
 func (r *Region) settings(name string) topic.Settings {
 	settings := r.defaults()
 	if t, ok := r.image.Topics[name]; ok {
-		settings = r.lay(settings, t.Overrides, "topic has settings that do not apply here")
+		settings = r.lay(settings, t.overrides(), unfit)
 	}
 	return settings
+}
+
+// unfit is logged of settings that a broker of another kind may know.
+const unfit = "topic has settings that do not apply here"
+
+// settingsOf is settings for who does not hold r.mu.
+func (r *Region) settingsOf(name string) topic.Settings {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.settings(name)
 }
 
 // lay puts set over settings, but for what does not apply: another kind of broker

@@ -18,21 +18,28 @@ var (
 	// ErrOtherCluster is returned for a data directory of another cluster.
 	ErrOtherCluster = errors.New("the data directory is of another cluster")
 	// ErrListeners is returned when the brokers there have other listeners.
-	ErrListeners = errors.New("the listeners of the brokers differ")
+	ErrListeners = errors.New("the listeners of the brokers do not match")
+
+	errSameAddress = errors.New("two of them are the same")
 )
 
 // Serve is a member of the region for one session: it registers, follows what
 // changes, and stands for election. It returns when ctx is done or the session is
 // over. An error that wraps zk.ErrGiveUp is for good.
 func (r *Region) Serve(ctx context.Context, s *zk.Session) error {
+	r.reads.Store(readerOf(s))
+	defer r.reads.Store(nil)
 	brokerEpoch, err := r.join(ctx, s)
 	if err != nil {
 		return err
 	}
 	r.joined.Store(&membership{session: s, brokerEpoch: brokerEpoch})
 	defer r.joined.Store(nil)
+	r.mu.Lock()
+	r.brokerEpoch = max(r.brokerEpoch, brokerEpoch)
+	r.mu.Unlock()
 	r.log.Info("joined the region", "clusterID", r.identity.ClusterID(), "brokerID", r.cfg.Self.ID, "brokerEpoch", brokerEpoch)
-	if err := r.readAll(ctx, s); err != nil {
+	if err := r.prune(ctx, s); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -50,21 +57,69 @@ func (r *Region) join(ctx context.Context, s *zk.Session) (brokerEpoch int64, er
 		return 0, err
 	}
 	self := r.registration()
-	others, err := s.Brokers(ctx, nil)
-	if err != nil {
+	if err := r.awaitPlace(ctx, s, self); err != nil {
 		return 0, err
 	}
-	if err := checkListeners(self, others); err != nil {
+	if err := r.readAll(ctx, s); err != nil { // the controller's orders come at once then
 		return 0, err
 	}
 	if err := s.MarkGateway(ctx, self.ID, r.cfg.Gateway); err != nil {
 		return 0, err
 	}
+	r.noteSession(s.ID())
 	brokerEpoch, err = s.Register(ctx, self)
 	if errors.Is(err, zk.ErrDuplicateID) {
 		err = fmt.Errorf("%w: %w", zk.ErrGiveUp, err)
 	}
 	return brokerEpoch, err
+}
+
+// maxSessions are remembered: what earlier ones held has gone by itself.
+const maxSessions = 8
+
+// noteSession remembers on disk with which session this broker registers: should it
+// crash, the next start takes the registration over, and does not wait for its end.
+func (r *Region) noteSession(id int64) {
+	r.mu.Lock()
+	r.sessions = append(slices.Clone(r.sessions), id)
+	r.sessions = r.sessions[max(len(r.sessions)-maxSessions, 0):]
+	r.mu.Unlock()
+	if err := r.save(); err != nil {
+		r.log.Error("what is known of the region was not saved", "err", err)
+	}
+}
+
+// OwnSession reports whether a session with ZooKeeper was this broker's.
+func (r *Region) OwnSession(id int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.sessions, id)
+}
+
+// awaitPlace looks at who else is there. One at this broker's address may have
+// crashed, under another id, and has as long as a session lasts to go.
+func (r *Region) awaitPlace(ctx context.Context, s *zk.Session, self cluster.Registration) error {
+	patience := time.NewTimer(s.Timeout())
+	defer patience.Stop()
+	watch, changed := zk.NewWatch()
+	defer s.Unwatch(watch)
+	for {
+		others, err := s.Brokers(ctx, watch)
+		if err != nil {
+			return err
+		}
+		refused := checkListeners(self, others)
+		if !errors.Is(refused, errSameAddress) {
+			return refused
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			return refused
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // checkCluster holds the data directory's cluster against ZooKeeper's. A directory
@@ -75,18 +130,21 @@ func (r *Region) checkCluster(ctx context.Context, s *zk.Session) error {
 		return err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch known := r.image.ClusterID; {
+	known := r.image.ClusterID
+	r.mu.Unlock()
+	switch {
 	case known != "" && known != id:
 		return fmt.Errorf("%w: %w: %s, and ZooKeeper has %s; start with an empty data.dir, or set region.zookeeper to where its cluster is", zk.ErrGiveUp, ErrOtherCluster, known, id)
-	case known == "":
-		if err := r.identity.Adopt(id, r.cfg.Self.ID); err != nil {
-			return err
-		}
-		r.image.ClusterID = id
-		return r.save()
+	case known != "":
+		return nil
 	}
-	return nil
+	if err := r.identity.Adopt(id, r.cfg.Self.ID); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.image.ClusterID = id
+	r.mu.Unlock()
+	return r.save()
 }
 
 func (r *Region) registration() cluster.Registration {
@@ -109,7 +167,7 @@ func checkListeners(self cluster.Registration, others []cluster.Registration) er
 		for _, e := range other.Endpoints {
 			names = append(names, e.Listener)
 			if e.Host == at.Host && e.Port == at.Port {
-				return fmt.Errorf("%w: %w: broker %d has the address %s:%d, which is this broker's; set kafka.advertise to this one's own", zk.ErrGiveUp, ErrListeners, other.ID, at.Host, at.Port)
+				return fmt.Errorf("%w: %w: %w: broker %d has the address %s:%d, which is this broker's; set kafka.advertise to this one's own", zk.ErrGiveUp, ErrListeners, errSameAddress, other.ID, at.Host, at.Port)
 			}
 		}
 		if !slices.Contains(names, name) {

@@ -82,6 +82,12 @@ type Host interface {
 	// Delete removes the partition and its records. One that is not there is no
 	// error.
 	Delete(name string, index int32) error
+	// SetAside puts the records of the partition, which is not open, where they are in
+	// nobody's way, and says where.
+	SetAside(name string, index int32) (path string, err error)
+	// Follow has a partition that follows fetch from leader, whose address is another
+	// one than before.
+	Follow(o Order, leader cluster.Broker)
 }
 
 // Region implements cluster.Coordinator.
@@ -94,27 +100,43 @@ type Region struct {
 	log        *slog.Logger
 
 	snapshot atomic.Pointer[cluster.Snapshot]
-	joined   atomic.Pointer[membership] // nil while there is no session
+	joined   atomic.Pointer[membership]     // nil while there is no session
+	reads    atomic.Pointer[settingsReader] // nil while nothing can be read
 
-	mu        sync.Mutex // held for a whole order, disk included; guards all below
-	image     image
-	replicas  map[cluster.TopicPartition]*replica
-	published chan struct{} // closed, and replaced, when a snapshot is published
-	unsaved   bool          // the document on disk is older than the image
+	unreadLeft chan struct{} // there are topics whose settings could not be read
+
+	// orders is held for a whole request of the controller, disk and network included:
+	// they are done one after the other. It is taken before the other locks.
+	orders sync.Mutex
+	saving sync.Mutex // held while the document is written; taken before mu
+
+	mu          sync.Mutex // never held across disk or network; guards all below
+	image       image
+	replicas    map[cluster.TopicPartition]*replica // what is in it is changed with orders held too, and so read with either
+	brokerEpoch int64                               // the latest that is known to be this broker's, or was
+	published   chan struct{}                       // closed, and replaced, when a snapshot is published
+	unsaved     bool                                // the document on disk is older than the image
+	sessions    []int64                             // with which this broker has registered, the latest last
 }
 
 // replica is a partition that this broker has, or has been told to have.
 type replica struct {
 	order    Order
-	restored bool // the order is from before the start: the controller may repeat it
+	restored bool // the order is from before the start, and none has come since
+	repeat   bool // the order was not done by this process, or not to its end: the controller may repeat it
 	open     bool
+	stopped  bool // it serves nobody until the next order
+	alone    bool // the document on disk says that nobody else can lead it
+
+	replaces topic.ID // of the topic that the order before was about, if it was another
 }
 
 // New returns a Region that knows nothing until Start.
 func New(cfg Config, store cluster.Store, host Host, identity Identity, controller Controller, log *slog.Logger) *Region {
 	r := &Region{
 		cfg: cfg, store: store, host: host, identity: identity, controller: controller, log: log,
-		replicas: map[cluster.TopicPartition]*replica{}, published: make(chan struct{}),
+		replicas: map[cluster.TopicPartition]*replica{}, published: make(chan struct{}), brokerEpoch: -1,
+		unreadLeft: make(chan struct{}, 1),
 	}
 	r.image = emptyImage()
 	r.publish()
@@ -128,26 +150,44 @@ func (r *Region) Snapshot() *cluster.Snapshot { return r.snapshot.Load() }
 // that are on disk. Those that no other broker has a replica of are led at once:
 // nobody else can have been elected. The others wait for the controller.
 func (r *Region) Start() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	image, orders, err := r.load()
-	if err != nil {
+	r.orders.Lock()
+	defer r.orders.Unlock()
+	if err := r.restore(); err != nil {
 		return err
 	}
-	r.image = image
-	for _, o := range orders {
-		r.replicas[o.TopicPartition] = &replica{order: o, restored: true}
+	// Of a damaged one: the next start must know that there was one, too.
+	if err := r.saveIfChanged(); err != nil {
+		r.log.Error("what is known of the region was not saved", "err", err)
 	}
 	hosted, err := r.host.Hosted()
 	if err != nil {
 		return err
 	}
 	r.reopen(hosted)
+	return nil
+}
+
+// restore makes what was saved what is known.
+func (r *Region) restore() error {
+	image, doc, err := r.load()
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.image = image
+	if doc != nil {
+		for _, o := range doc.Orders {
+			r.replicas[o.TopicPartition] = &replica{order: o, restored: true, repeat: true, alone: o.alone(r.cfg.Self.ID)}
+		}
+		r.sessions = doc.Sessions
+	}
 	r.publish()
 	return nil
 }
 
 // reopen opens what is on disk and, as far as it is known, belongs to the region.
+// orders is held.
 func (r *Region) reopen(hosted []cluster.Hosted) {
 	var open []*replica
 	for _, h := range hosted {
@@ -156,57 +196,62 @@ func (r *Region) reopen(hosted []cluster.Hosted) {
 		switch {
 		case !ok:
 			r.log.Warn("partition on disk that the region has given no order for; not served until it does", "partition", tp.String())
-		case known.order.ID != (topic.ID{}) && known.order.ID != h.ID:
+		case differ(known.order.ID, h.ID):
 			r.log.Warn("partition on disk is of an earlier topic of that name; not served", "partition", tp.String())
 		default:
 			open = append(open, known)
 		}
 	}
-	each(open, func(known *replica) {
-		o := known.order
-		if _, err := r.host.Open(o.Topic, o.Index, o.ID, r.settings(o.Topic)); err != nil {
-			r.log.Error("partition not opened; it is offline", "partition", o.String(), "err", err)
+	each(len(open), func(i int) {
+		known := open[i]
+		if err := r.open(known); err != nil || !known.order.alone(r.cfg.Self.ID) {
 			return
 		}
-		known.open = true
-	})
-	for _, known := range open {
-		if known.open && known.order.alone(r.cfg.Self.ID) {
-			r.apply(known.order)
+		if err := r.apply(known); err != nil {
+			r.log.Error("partition not led", "partition", known.order.String(), "err", err)
 		}
-	}
+	})
 }
+
+// differ reports whether two ids are of different topics. What is made by brokers
+// that know no ids gets one later.
+func differ(a, b topic.ID) bool { return a != b && a != (topic.ID{}) && b != (topic.ID{}) }
 
 // alone reports whether nobody but self can lead the partition.
 func (o Order) alone(self int32) bool {
 	return o.Leader == self && len(o.Replicas) == 1 && o.Replicas[0] == self
 }
 
-// apply hands an order to the partition.
-func (r *Region) apply(o Order) error {
-	leader := r.image.Brokers[o.Leader]
-	if err := r.host.Apply(o, leader); err != nil {
-		return fmt.Errorf("%s: %w", o, err)
+// apply hands its order to a partition that is open. orders is held.
+func (r *Region) apply(known *replica) error {
+	r.mu.Lock()
+	leader := r.image.Brokers[known.order.Leader]
+	r.mu.Unlock()
+	if err := r.host.Apply(known.order, leader); err != nil {
+		return fmt.Errorf("%s: %w", known.order, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known.stopped = false
 	return nil
 }
 
 // openersAtATime is how many partitions are opened at the same time.
 const openersAtATime = 16
 
-// each does do for every one of all, several at a time.
-func each[T any](all []T, do func(T)) {
+// each does do for 0 to n-1, several at a time.
+func each(n int, do func(i int)) {
 	var workers sync.WaitGroup
-	work := make(chan T)
-	for range min(openersAtATime, len(all)) {
+	work := make(chan int)
+	for range min(openersAtATime, n) {
 		workers.Go(func() {
-			for one := range work {
-				do(one)
+			for i := range work {
+				do(i)
 			}
 		})
 	}
-	for _, one := range all {
-		work <- one
+	for i := range n {
+		work <- i
 	}
 	close(work)
 	workers.Wait()
@@ -233,8 +278,9 @@ func (r *Region) RunSaver(ctx context.Context) error {
 
 func (r *Region) saveIfChanged() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.unsaved {
+	unsaved := r.unsaved
+	r.mu.Unlock()
+	if !unsaved {
 		return nil
 	}
 	return r.save()

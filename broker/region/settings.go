@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,68 +18,206 @@ import (
 // The kinds of entities that have settings which matter here.
 var kinds = []string{"brokers", "clients"}
 
-// readAll reads what changed while there was no session: which topics there are, and
-// everybody's settings.
+// topicSettings is what a topic was given.
+type topicSettings struct {
+	config map[string]string
+	own    zk.Own
+}
+
+// settingsReader reads what a topic was given, from ZooKeeper.
+type settingsReader func(ctx context.Context, topic string) (topicSettings, error)
+
+func readerOf(s *zk.Session) *settingsReader {
+	read := settingsReader(func(ctx context.Context, name string) (out topicSettings, err error) {
+		out.config, _, out.own, err = s.TopicSettings(ctx, name)
+		return out, err
+	})
+	return &read
+}
+
+// readAll reads all settings: while there was no session they may have changed. What
+// is known of topics that there are now is complete then.
 func (r *Region) readAll(ctx context.Context, s *zk.Session) error {
 	topics, err := s.Topics(ctx, nil)
 	if err != nil {
 		return err
 	}
-	exist := make(map[string]bool, len(topics))
-	for _, name := range topics {
-		exist[name] = true
-	}
 	r.mu.Lock()
-	for name := range r.image.Topics {
-		if !exist[name] {
-			delete(r.image.Topics, name)
-			r.unsaved = true
-		}
+	for _, name := range topics {
+		r.image.topic(name)
 	}
-	r.publish()
 	r.mu.Unlock()
+	if err := r.readTopics(ctx, *readerOf(s), topics); err != nil {
+		return err
+	}
 	for _, kind := range kinds {
 		entities, err := s.Entities(ctx, kind)
 		if err != nil {
 			return err
 		}
+		r.forget(kind, entities)
 		for _, e := range entities {
 			if err := r.readEntity(ctx, s, e); err != nil {
 				return err
 			}
 		}
 	}
-	return r.readTopics(ctx, s, topics)
+	return nil
 }
 
-// readTopics reads the settings of topics, several at one time.
-func (r *Region) readTopics(ctx context.Context, s *zk.Session, names []string) error {
-	errs := make(chan error, len(names))
-	each(names, func(name string) { errs <- r.readEntity(ctx, s, zk.TopicEntity(name)) })
-	for range names {
-		if err := <-errs; err != nil {
-			return err
+// forget takes away what is known of entities that have no settings any more.
+func (r *Region) forget(kind string, entities []zk.Entity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clients := map[string]bool{}
+	for _, e := range entities {
+		if user, client, ok := e.Quota(); ok && user == "" {
+			clients[client] = true
 		}
 	}
+	switch kind {
+	case "clients":
+		maps.DeleteFunc(r.image.Clients, func(client string, _ map[string]string) bool { return !clients[client] })
+	case "brokers":
+		if !slices.Contains(entities, zk.BrokerDefaults) {
+			r.setDefaults(-1, nil)
+		}
+		if !slices.Contains(entities, zk.BrokerEntity(r.cfg.Self.ID)) {
+			r.setDefaults(r.cfg.Self.ID, nil)
+		}
+	}
+	r.unsaved = true
+	r.publish()
+}
+
+// prune forgets the topics that were deleted while there was no session. What the
+// controller has told of meanwhile is newer than the list.
+func (r *Region) prune(ctx context.Context, s *zk.Session) error {
+	before := r.told()
+	topics, err := s.Topics(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, name := range topics {
+		delete(before, name)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, was := range before {
+		if t, ok := r.image.Topics[name]; ok && t == was.of && t.told == was.times {
+			delete(r.image.Topics, name)
+			r.unsaved = true
+		}
+	}
+	r.publish()
 	return nil
+}
+
+// toldOf is what the controller has told of a topic, to see whether there is more.
+type toldOf struct {
+	of    *imageTopic
+	times int
+}
+
+func (r *Region) told() map[string]toldOf {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[string]toldOf, len(r.image.Topics))
+	for name, t := range r.image.Topics {
+		out[name] = toldOf{t, t.told}
+	}
+	return out
+}
+
+// readTopics reads the settings of topics, several at one time, and applies them at
+// once. Those that could be read apply also when others could not.
+func (r *Region) readTopics(ctx context.Context, read settingsReader, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	sets := make([]topicSettings, len(names))
+	errs := make([]error, len(names))
+	each(len(names), func(i int) { sets[i], errs[i] = r.readTopic(ctx, read, names[i]) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, name := range names {
+		if errs[i] == nil {
+			r.setTopic(name, sets[i])
+		}
+	}
+	r.publish()
+	return errors.Join(errs...)
+}
+
+// readTopic reads the settings of one topic. Those that cannot be understood, which
+// someone wrote by hand, are none: the others, and the session, are not to suffer.
+func (r *Region) readTopic(ctx context.Context, read settingsReader, name string) (topicSettings, error) {
+	set, err := read(ctx, name)
+	if errors.Is(err, zk.ErrMalformed) {
+		r.log.Error("settings of a topic cannot be read; it has the defaults", "topic", name, "err", err)
+		return topicSettings{own: zk.Own{Device: -1}}, nil
+	}
+	if err != nil {
+		return set, fmt.Errorf("settings of %s: %w", name, err)
+	}
+	return set, nil
+}
+
+// learn reads the settings of topics that were heard of just now: until they are
+// known, nobody is told of the topics. What cannot be read is read by watchSettings.
+// orders is held.
+func (r *Region) learn(names []string) {
+	read := r.reads.Load()
+	if read == nil || len(names) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if err := r.readTopics(ctx, *read, names); err != nil {
+		r.log.Warn("settings of new topics not read; the topics are not shown until they are", "topics", strings.Join(names[:min(len(names), 10)], " "), "err", err)
+		select {
+		case r.unreadLeft <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// unread are the topics that are not shown since their settings are not known.
+func (r *Region) unread() (names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, t := range r.image.Topics {
+		if !t.read {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // readEntity reads the settings of one entity, and applies them.
 func (r *Region) readEntity(ctx context.Context, s *zk.Session, e zk.Entity) error {
+	if name, ok := e.Topic(); ok {
+		return r.readTopics(ctx, *readerOf(s), []string{name})
+	}
+	id, broker := e.Broker()
+	user, client, quota := e.Quota()
+	if !broker && (!quota || user != "") {
+		return nil
+	}
 	set, _, err := s.Config(ctx, e, nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, zk.ErrMalformed):
+		r.log.Error("settings cannot be read; they are as if there were none", "of", string(e), "err", err)
+		set = nil
+	case err != nil:
 		return fmt.Errorf("settings of %s: %w", e, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if name, ok := e.Topic(); ok {
-		r.setTopic(name, set)
-	} else if id, ok := e.Broker(); ok {
+	if broker {
 		r.setDefaults(id, set)
-	} else if user, client, ok := e.Quota(); ok && user == "" {
-		r.setQuota(client, set)
 	} else {
-		return nil
+		r.setQuota(client, set)
 	}
 	r.unsaved = true
 	r.publish()
@@ -95,6 +234,9 @@ func (r *Region) setDefaults(id int32, set map[string]string) {
 		r.image.ThisBroker = set
 	default:
 		return
+	}
+	for _, t := range r.image.Topics {
+		t.shown = nil
 	}
 	for tp := range r.replicas {
 		r.host.Configure(tp.Topic, tp.Index, r.settings(tp.Topic))
@@ -116,12 +258,16 @@ func (r *Region) setQuota(client string, set map[string]string) {
 
 // setTopic gives a topic its settings. One that is not known yet gets them when the
 // controller tells of it.
-func (r *Region) setTopic(name string, set map[string]string) {
+func (r *Region) setTopic(name string, set topicSettings) {
 	t, ok := r.image.Topics[name]
-	if !ok || maps.Equal(t.Overrides, set) {
+	if !ok {
 		return
 	}
-	t.Overrides = set
+	t.read = true
+	if maps.Equal(t.Config, set.config) && maps.Equal(t.Own.Settings, set.own.Settings) && t.Own.ID == set.own.ID && t.Own.Device == set.own.Device {
+		return
+	}
+	t.Config, t.Own, t.shown, r.unsaved = set.config, set.own, nil, true
 	r.configure(name)
 }
 
@@ -148,6 +294,9 @@ func (r *Region) watchSettings(ctx context.Context, s *zk.Session) error {
 		if err == nil {
 			err = r.applyChanges(ctx, s, entities)
 		}
+		if err == nil {
+			err = r.readTopics(ctx, *readerOf(s), r.unread())
+		}
 		switch {
 		case errors.Is(err, zk.ErrOver) || ctx.Err() != nil:
 			return err
@@ -159,6 +308,7 @@ func (r *Region) watchSettings(ctx context.Context, s *zk.Session) error {
 		last = newest
 		select {
 		case <-changed:
+		case <-r.unreadLeft:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -187,23 +337,24 @@ func (r *Region) AlterTopic(ctx context.Context, name string, a cluster.Alterati
 	if err != nil {
 		return err
 	}
-	if _, ok := r.Snapshot().Topic(name); !ok {
+	now, ok := r.Snapshot().Topic(name)
+	if !ok {
 		return fmt.Errorf("%w: %.60q", cluster.ErrUnknownTopic, name)
 	}
-	entity := zk.TopicEntity(name)
-	set, version, err := s.Config(ctx, entity, nil)
+	before, version, own, err := s.TopicSettings(ctx, name)
 	if err != nil {
 		return err
 	}
-	altered, changed, err := a.Apply(set, r.Snapshot().Defaults)
+	t := imageTopic{ID: now.ID, Config: before, Own: own}
+	altered, changed, err := a.Apply(t.overrides(), r.Snapshot().Defaults)
 	if err != nil || !changed || a.ValidateOnly {
 		return err
 	}
-	if err := s.SetConfig(ctx, entity, altered, version); err != nil {
+	if err := s.SetTopicSettings(ctx, name, t.ID, altered, version); err != nil {
 		return err
 	}
 	r.log.Info("topic settings changed", "topic", name, "settings", altered)
-	return r.readEntity(ctx, s, entity)
+	return r.readTopics(ctx, *readerOf(s), []string{name})
 }
 
 // AlterDefaults implements cluster.Coordinator. In ZooKeeper settings have the
@@ -283,20 +434,4 @@ func (r *Region) alterQuota(ctx context.Context, s *zk.Session, entity zk.Entity
 		return err
 	}
 	return r.readEntity(ctx, s, entity)
-}
-
-// readSettings reads the settings of topics that were heard of just now. Without a
-// session they come with the next. r.mu is held, and let go for the reads.
-func (r *Region) readSettings(names []string) {
-	m := r.joined.Load()
-	if m == nil || len(names) == 0 {
-		return
-	}
-	r.mu.Unlock()
-	defer r.mu.Lock()
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	if err := r.readTopics(ctx, m.session, names); err != nil {
-		r.log.Warn("settings of new topics not read; they have the defaults until the next session", "topics", strings.Join(names[:min(len(names), 10)], " "), "err", err)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -39,6 +40,9 @@ func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *clust
 		return nil, err
 	}
 	assignment, err := r.assign(ctx, s, nt)
+	if err == nil {
+		err = r.checkRoom(nt, assignment.Partitions)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +50,11 @@ func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *clust
 	if nt.ValidateOnly {
 		return made, nil
 	}
-	if err := s.CreateTopic(ctx, nt.Name, assignment, nt.Overrides); err != nil {
+	device := int32(-1)
+	if nt.ForDevice {
+		device = r.cfg.Self.ID
+	}
+	if err := s.CreateTopic(ctx, nt.Name, assignment, nt.Overrides, device); err != nil {
 		return nil, err
 	}
 	r.log.Info("topic created", "topic", nt.Name, "partitions", len(assignment.Partitions))
@@ -163,6 +171,35 @@ func (r *Region) planned(nt cluster.NewTopic, a cluster.TopicAssignment) *cluste
 	return out
 }
 
+// checkRoom reports whether there may be so many more partitions on each broker, by the
+// limit that this one has, and another topic that its devices have caused.
+func (r *Region) checkRoom(nt cluster.NewTopic, more map[int32]cluster.Assignment) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	have, devices := map[int32]int{}, 0
+	for _, t := range r.image.Topics {
+		for _, p := range t.Partitions {
+			for _, id := range p.Replicas {
+				have[id]++
+			}
+		}
+		if t.device() == r.cfg.Self.ID {
+			devices++
+		}
+	}
+	for _, a := range more {
+		for _, id := range a.Replicas {
+			if have[id]++; have[id] > r.cfg.MaxPartitions {
+				return fmt.Errorf("%w: broker %d would have more than %d", cluster.ErrTooManyPartitions, id, r.cfg.MaxPartitions)
+			}
+		}
+	}
+	if limit := r.cfg.MaxDeviceTopics; nt.ForDevice && limit > 0 && devices >= limit {
+		return fmt.Errorf("%w: %d are there, %d is the limit", cluster.ErrTooManyDeviceTopics, devices, limit)
+	}
+	return nil
+}
+
 // settled waits until the cluster is as is says.
 func (r *Region) settled(ctx context.Context, is func(*cluster.Snapshot) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
@@ -213,29 +250,66 @@ func (r *Region) CreatePartitions(ctx context.Context, p cluster.NewPartitions) 
 	if topic.Internal(p.Topic) {
 		return fmt.Errorf("%w: %s keeps its partitions", cluster.ErrInternalTopic, p.Topic)
 	}
+	for range maxTries {
+		done, err := r.createPartitions(ctx, s, p)
+		if !p.Own || !errors.Is(err, cluster.ErrVersion) {
+			if err != nil || done == nil {
+				return err
+			}
+			return r.settled(ctx, done)
+		}
+	}
+	return fmt.Errorf("%s keeps changing: %w", p.Topic, cluster.ErrVersion)
+}
+
+// maxTries is how often a partition of a broker's own is tried to be made while others
+// do the same.
+const maxTries = 20
+
+// createPartitions tries once. done says when it is done; nil when there was nothing to
+// do.
+func (r *Region) createPartitions(ctx context.Context, s *zk.Session, p cluster.NewPartitions) (done func(*cluster.Snapshot) bool, err error) {
 	t, err := s.Topic(ctx, p.Topic, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	have := int32(len(t.Partitions))
+	if p.Own {
+		p.Count, p.Assignment = have+1, [][]int32{{r.cfg.Self.ID}}
+		for index, a := range t.Partitions {
+			if slices.Equal(a.Replicas, p.Assignment[0]) { // only not known here yet
+				return leads(p.Topic, index), nil
+			}
+		}
+	}
 	if p.Count <= have || p.Count > maxPartitions {
-		return fmt.Errorf("%w: the topic has %d partitions, and %d would not be more", cluster.ErrInvalidPartitions, have, p.Count)
+		return nil, fmt.Errorf("%w: the topic has %d partitions, and %d would not be more", cluster.ErrInvalidPartitions, have, p.Count)
 	}
 	more, err := r.more(ctx, s, t, p)
-	if err != nil || p.ValidateOnly {
-		return err
+	if err != nil {
+		return nil, err
 	}
+	added := map[int32]cluster.Assignment{}
 	for i, replicas := range more {
-		t.Partitions[have+int32(i)] = cluster.Assignment{Replicas: replicas}
+		added[have+int32(i)] = cluster.Assignment{Replicas: replicas}
 	}
+	if err := r.checkRoom(cluster.NewTopic{}, added); err != nil || p.ValidateOnly {
+		return nil, err
+	}
+	maps.Copy(t.Partitions, added)
 	if _, err := s.AlterTopic(ctx, p.Topic, t); err != nil {
-		return err
+		return nil, err
 	}
 	r.log.Info("partitions created", "topic", p.Topic, "partitions", p.Count, "before", have)
-	return r.settled(ctx, func(now *cluster.Snapshot) bool {
-		t, ok := now.Topic(p.Topic)
-		return ok && int32(len(t.Partitions)) >= p.Count && t.Partitions[p.Count-1].Leader >= 0
-	})
+	return leads(p.Topic, p.Count-1), nil
+}
+
+// leads says when somebody leads a partition.
+func leads(name string, index int32) func(*cluster.Snapshot) bool {
+	return func(now *cluster.Snapshot) bool {
+		t, ok := now.Topic(name)
+		return ok && index < int32(len(t.Partitions)) && t.Partitions[index].Leader >= 0
+	}
 }
 
 // more says where additional partitions go: on as many brokers as the first is.
@@ -256,7 +330,7 @@ func (r *Region) more(ctx context.Context, s *zk.Session, t cluster.TopicAssignm
 		return nil, err
 	}
 	first := t.Partitions[0].Replicas
-	if len(first) > len(brokers) {
+	if len(first) == 0 || len(first) > len(brokers) {
 		return nil, fmt.Errorf("%w: %d, and there are %d brokers for it", cluster.ErrInvalidReplicationFactor, len(first), len(brokers))
 	}
 	start := max(slices.IndexFunc(brokers, func(b cluster.Registration) bool { return b.ID == first[0] }), 0)

@@ -18,7 +18,8 @@ func brokerPath(id int32) string { return brokerIDsPath + "/" + strconv.Itoa(int
 
 // Register makes the broker known for as long as the session lasts, and returns its
 // epoch. What it registered before in this session is brought up to date. If another
-// session holds the id, an earlier one of this broker gives way; one of nobody we know
+// session holds the id, an earlier one of this broker gives way, if it is of this
+// process or of where this broker listens; one of nobody we know
 // may be ours from before a crash, and has as long as a session lasts to go. Then the
 // error wraps ErrDuplicateID.
 func (s *Session) Register(ctx context.Context, r cluster.Registration) (brokerEpoch int64, err error) {
@@ -40,7 +41,7 @@ func (s *Session) Register(ctx context.Context, r cluster.Registration) (brokerE
 			continue
 		case there.owner == s.ID(): // from an earlier call
 			return there.epoch, s.reregister(ctx, path, data, there)
-		case s.own(there.owner):
+		case s.lived(there.owner), s.own(there.owner) && samePlace(path, r, there):
 			s.log.Info("registration of an earlier session removed", "broker", r.ID, "session", there.owner)
 			if err := s.remove(ctx, path, there.version); err != nil && !isBadVersion(err) {
 				return 0, err
@@ -86,6 +87,14 @@ func (s *Session) reregister(ctx context.Context, path string, data []byte, ther
 	}
 	_, err := s.set(ctx, path, data, there.version)
 	return err
+}
+
+// samePlace reports whether a registration is of where this broker listens now, so that
+// nobody else can be there. A copy of its data directory elsewhere knows its session
+// too.
+func samePlace(path string, r cluster.Registration, there node) bool {
+	was, err := decodeRegistration(path, r.ID, there)
+	return err == nil && slices.Equal(was.Endpoints, r.Endpoints)
 }
 
 // duplicate says who has the id.

@@ -154,7 +154,7 @@ func testRegistrationTaken(t *testing.T, address string) {
 }
 
 // What an earlier session of the same broker holds, its id and its office, is taken
-// over at once.
+// over at once; but not by who listens elsewhere.
 func testRegistrationTakenOver(t *testing.T, address string) {
 	first, _ := begin(t, config(address))
 	before := must[int64](t)(first.Register(t.Context(), broker(7, 9092)))
@@ -164,9 +164,14 @@ func testRegistrationTakenOver(t *testing.T, address string) {
 	cfg := config(address)
 	cfg.Own = func(id int64) bool { return id == first.ID() }
 	second, _ := begin(t, cfg)
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := second.Register(soon, broker(7, 9192)); err == nil { // a copy of its data, elsewhere
+		t.Error("a broker at another address has taken the id")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if epoch := must[int64](t)(second.Register(ctx, broker(7, 9192))); epoch <= before {
+	if epoch := must[int64](t)(second.Register(ctx, broker(7, 9092))); epoch <= before {
 		t.Errorf("epoch %d after %d", epoch, before)
 	}
 	if n := must[node](t)(second.get(t.Context(), brokerPath(7), nil)); n.owner != second.ID() {

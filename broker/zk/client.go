@@ -130,8 +130,12 @@ func (c *Client) ended(s *Session) {
 
 // own reports whether a session was one of ours.
 func (c *Client) own(sessionID int64) bool {
+	return c.lived(sessionID) || c.cfg.Own != nil && c.cfg.Own(sessionID)
+}
+
+// lived reports whether a session was one of this client's.
+func (c *Client) lived(sessionID int64) bool {
 	c.mu.Lock()
-	known := slices.Contains(c.previous, sessionID)
-	c.mu.Unlock()
-	return known || c.cfg.Own != nil && c.cfg.Own(sessionID)
+	defer c.mu.Unlock()
+	return slices.Contains(c.previous, sessionID)
 }

@@ -99,7 +99,7 @@ func testFence(t *testing.T, address string) {
 	}
 	tp := cluster.TopicPartition{Topic: "t", Index: 0}
 	assigned := cluster.TopicAssignment{Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1, 2}}}}
-	if err := s.CreateTopic(t.Context(), "t", assigned, nil); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, nil, -1); err != nil {
 		t.Fatal(err)
 	}
 	state := cluster.PartitionState{Leader: 1, ControllerEpoch: 1, ISR: []int32{1, 2}}

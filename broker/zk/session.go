@@ -20,6 +20,7 @@ type Session struct {
 	log     *slog.Logger
 	metrics *metrics
 	own     func(sessionID int64) bool // was it one of ours?
+	lived   func(sessionID int64) bool // in this process
 
 	conn    *zk.Conn
 	events  <-chan zk.Event // of the library; closed when all of it has ended
@@ -53,7 +54,7 @@ const (
 func (c *Client) newSession() *Session {
 	ctx, end := context.WithCancelCause(context.Background()) // outlives what it serves, to say goodbye
 	return &Session{
-		cfg: c.cfg, servers: c.servers, chroot: c.chroot, log: c.log, metrics: c.metrics, own: c.own,
+		cfg: c.cfg, servers: c.servers, chroot: c.chroot, log: c.log, metrics: c.metrics, own: c.own, lived: c.lived,
 		ctx: ctx, end: end, calls: make(chan struct{}, maxCalls), changed: make(chan struct{}),
 	}
 }

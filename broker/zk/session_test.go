@@ -141,7 +141,7 @@ func testLostAnswers(t *testing.T, server string) {
 			return err
 		}, controllerEpochPath, 1},
 		{"register", func() error { _, err := s.Register(t.Context(), broker(7, 1)); return err }, brokerPath(7), 1},
-		{"createTopic", func() error { return s.CreateTopic(t.Context(), "t", assigned, nil) }, topicPath("t"), 0},
+		{"createTopic", func() error { return s.CreateTopic(t.Context(), "t", assigned, nil, -1) }, topicPath("t"), 0},
 		{"alterTopic", func() error { _, err := s.AlterTopic(t.Context(), "t", assigned); return err }, topicPath("t"), 1},
 		{"createStates", func() error {
 			failed, err := term.CreateStates(t.Context(), state)

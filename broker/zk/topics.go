@@ -93,21 +93,28 @@ func (s *Session) Topic(ctx context.Context, name string, w *Watch) (cluster.Top
 	return decodeTopic(topicPath(name), n)
 }
 
-// CreateTopic writes a topic and its settings; the controller does the rest. Both are
-// written at once: of two that create the same topic, one finds it there.
-func (s *Session) CreateTopic(ctx context.Context, name string, t cluster.TopicAssignment, config map[string]string) error {
+// CreateTopic writes a topic and its settings; the controller does the rest. All is
+// written at once: of two that create the same topic, one finds it there. device is the
+// broker whose device has caused it, -1 for none.
+func (s *Session) CreateTopic(ctx context.Context, name string, t cluster.TopicAssignment, config map[string]string, device int32) error {
 	if err := topic.ValidateName(name); err != nil {
 		return err
 	}
+	kafka, ours := split(config)
+	own := Own{ID: t.ID, Settings: ours, Device: device}
 	path, data := topicPath(name), encodeTopic(t)
 	for range maxTries {
-		configOp, err := s.putConfig(ctx, TopicEntity(name), config, AnyVersion)
+		configOp, err := s.putConfig(ctx, TopicEntity(name), kafka, AnyVersion)
 		if err != nil {
 			return err
 		}
-		_, err = s.multi(ctx, "create "+path, []any{
-			&zk.CreateRequest{Path: s.at(path), Data: data, Acl: s.acl(path)}, configOp,
-		}, func(ctx context.Context) ([]zk.MultiResponse, bool, error) {
+		ops := []any{&zk.CreateRequest{Path: s.at(path), Data: data, Acl: s.acl(path)}, configOp}
+		if len(ours) > 0 || device >= 0 {
+			if ops, err = s.withOwn(ctx, ops, name, own); err != nil {
+				return err
+			}
+		}
+		_, err = s.multi(ctx, "create "+path, ops, func(ctx context.Context) ([]zk.MultiResponse, bool, error) {
 			n, found, err := s.find(ctx, path, nil)
 			return nil, found && bytes.Equal(n.data, data), err
 		})
@@ -116,11 +123,20 @@ func (s *Session) CreateTopic(ctx context.Context, name string, t cluster.TopicA
 			return nil
 		case refused(err) == 0 && isNodeExists(err):
 			return fmt.Errorf("%s: %w", name, cluster.ErrTopicExists)
-		case refused(err) != 1: // else the settings came or went meanwhile
+		case refused(err) < 1: // else the settings came or went meanwhile
 			return err
 		}
 	}
 	return fmt.Errorf("%s: its settings keep changing: %w", name, cluster.ErrVersion)
+}
+
+// withOwn adds what Kafka does not know of a topic to the operations that make it.
+func (s *Session) withOwn(ctx context.Context, ops []any, name string, own Own) ([]any, error) {
+	if err := s.ensure(ctx, ownTopicsPath); err != nil {
+		return nil, err
+	}
+	_, version, err := s.ownOf(ctx, name) // of an earlier topic of that name, if there is something
+	return append(ops, s.putOwn(name, own, version)), err
 }
 
 // AlterTopic writes where the partitions of a topic are to be, if it has the version

@@ -84,16 +84,18 @@ func testTopics(t *testing.T, address string) {
 		t.Fatalf("topics %q", got)
 	}
 	assigned := cluster.TopicAssignment{ID: someID, Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1}}}}
-	if err := s.CreateTopic(t.Context(), "t", assigned, map[string]string{"retention.ms": "1"}); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, map[string]string{"retention.ms": "1"}, -1); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, changed, "the news of a topic")
 	wantNode(t, s, "/config/topics/t", `{"version":1,"config":{"retention.ms":"1"}}`)
-	wantError(t, s.CreateTopic(t.Context(), "t", assigned, nil), cluster.ErrTopicExists)
+	wantError(t, s.CreateTopic(t.Context(), "t", assigned, nil, -1), cluster.ErrTopicExists)
 	wantNode(t, s, "/config/topics/t", `{"version":1,"config":{"retention.ms":"1"}}`) // as it was
-	if err := s.CreateTopic(t.Context(), "../x", assigned, nil); err == nil {
+	if err := s.CreateTopic(t.Context(), "../x", assigned, nil, -1); err == nil {
 		t.Error("a topic ../x was made")
 	}
+
+	testOwnSettings(t, s)
 
 	got := must[cluster.TopicAssignment](t)(s.Topic(t.Context(), "t", w))
 	assigned.Partitions[1] = cluster.Assignment{Replicas: []int32{1}}
@@ -108,6 +110,39 @@ func testTopics(t *testing.T, address string) {
 	wantError(t, err, cluster.ErrUnknownTopic)
 	_, err = s.Topic(t.Context(), "none", w)
 	wantError(t, err, cluster.ErrUnknownTopic)
+}
+
+// What Kafka does not know of a topic stands apart, where its brokers do not look; and
+// is not that of a topic made anew under the name.
+func testOwnSettings(t *testing.T, s *Session) {
+	assigned := cluster.TopicAssignment{ID: someID, Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1}}}}
+	if err := s.CreateTopic(t.Context(), "own", assigned, map[string]string{"retention.ms": "1", "headwater.full": "reject"}, 7); err != nil {
+		t.Fatal(err)
+	}
+	wantNode(t, s, "/config/topics/own", `{"version":1,"config":{"retention.ms":"1"}}`)
+	wantNode(t, s, "/headwater/topics/own", `{"version":1,"topic_id":"`+someID.String()+`","config":{"headwater.full":"reject"},"device_of":7}`)
+	config, version, own, err := s.TopicSettings(t.Context(), "own")
+	if err != nil || config["retention.ms"] != "1" || own.Settings["headwater.full"] != "reject" || own.Device != 7 || own.ID != someID {
+		t.Fatalf("%v, %+v, %v", config, own, err)
+	}
+	set := map[string]string{"retention.ms": "2", "headwater.full": "drop-oldest"}
+	if err := s.SetTopicSettings(t.Context(), "own", someID, set, version); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, s.SetTopicSettings(t.Context(), "own", someID, nil, version), cluster.ErrVersion)
+	wantNode(t, s, "/config/topics/own", `{"version":1,"config":{"retention.ms":"2"}}`)
+	wantNode(t, s, "/headwater/topics/own", `{"version":1,"topic_id":"`+someID.String()+`","config":{"headwater.full":"drop-oldest"},"device_of":7}`)
+	anew := topic.NewID()
+	if err := s.SetTopicSettings(t.Context(), "own", anew, map[string]string{"headwater.full": "reject"}, version+1); err != nil {
+		t.Fatal(err)
+	}
+	wantNode(t, s, "/headwater/topics/own", `{"version":1,"topic_id":"`+anew.String()+`","config":{"headwater.full":"reject"}}`)
+	if _, err := s.set(t.Context(), "/headwater/topics/own", []byte("{"), anyVersion); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, own, err := s.TopicSettings(t.Context(), "own"); err != nil || len(own.Settings) > 0 || own.Device != -1 {
+		t.Errorf("what cannot be read: %+v, %v", own, err)
+	}
 }
 
 // States are made once, and written over the partition epoch that is known; one that
@@ -128,7 +163,7 @@ func testStates(t *testing.T, address string) {
 		all = append(all, tp)
 		states[tp] = cluster.PartitionState{Leader: 1, ControllerEpoch: 1, ISR: []int32{1, 2}}
 	}
-	if err := s.CreateTopic(t.Context(), "t", assigned, nil); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, nil, -1); err != nil {
 		t.Fatal(err)
 	}
 	if got := must[map[cluster.TopicPartition]cluster.PartitionState](t)(term.States(t.Context(), all)); len(got) != 0 {
@@ -178,7 +213,7 @@ func testDeletion(t *testing.T, address string) {
 		t.Fatal(won, err)
 	}
 	assigned := cluster.TopicAssignment{Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1}}}}
-	if err := s.CreateTopic(t.Context(), "t", assigned, nil); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, nil, -1); err != nil {
 		t.Fatal(err)
 	}
 	tp := cluster.TopicPartition{Topic: "t"}
@@ -226,7 +261,7 @@ func testTooLarge(t *testing.T, address string) {
 	for i := range int32(100_000) {
 		assigned.Partitions[i] = cluster.Assignment{Replicas: []int32{1, 2, 3}}
 	}
-	wantError(t, s.CreateTopic(t.Context(), "t", assigned, nil), ErrTooLarge)
+	wantError(t, s.CreateTopic(t.Context(), "t", assigned, nil, -1), ErrTooLarge)
 	if err := s.Err(); err != nil {
 		t.Errorf("the session is over: %v", err)
 	}

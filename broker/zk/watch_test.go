@@ -61,7 +61,7 @@ func testWatchStorm(t *testing.T, address string) {
 func testChangesOfATerm(t *testing.T, address string) {
 	s, term := elected(t, address)
 	assigned := cluster.TopicAssignment{Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1}}}}
-	if err := s.CreateTopic(t.Context(), "t", assigned, nil); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, nil, -1); err != nil {
 		t.Fatal(err)
 	}
 	must[[]cluster.Registration](t)(term.Brokers(t.Context()))
@@ -73,7 +73,7 @@ func testChangesOfATerm(t *testing.T, address string) {
 		do   func() error
 	}{
 		{cluster.Change{Kind: cluster.BrokersChanged}, func() error { _, err := s.Register(t.Context(), broker(7, 1)); return err }},
-		{cluster.Change{Kind: cluster.TopicsChanged}, func() error { return s.CreateTopic(t.Context(), "u", assigned, nil) }},
+		{cluster.Change{Kind: cluster.TopicsChanged}, func() error { return s.CreateTopic(t.Context(), "u", assigned, nil, -1) }},
 		{cluster.Change{Kind: cluster.TopicChanged, Topic: "t"}, func() error { _, err := s.AlterTopic(t.Context(), "t", assigned); return err }},
 		{cluster.Change{Kind: cluster.DeletionsChanged}, func() error { return s.RequestDeletion(t.Context(), "t") }},
 	} {
