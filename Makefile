@@ -4,13 +4,16 @@ FUZZTIME ?= 10s
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz bench interop regionbench
+.PHONY: help run region build test check fuzz bench interop regionbench
 
 help: ## list what make can do
 	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
 	bin/headwater serve --data.dir=./data $(ARGS)
+
+region: build ## start a region here: ZooKeeper, two hubs and a gateway, with data in ./data/region; says what to type
+	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
