@@ -4,22 +4,25 @@ FUZZTIME ?= 10s
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz bench interop
+.PHONY: help run region build test check fuzz bench interop regionbench
 
 help: ## list what make can do
-	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
 	bin/headwater serve --data.dir=./data $(ARGS)
+
+region: build ## start a region here: ZooKeeper, two hubs and a gateway, with data in ./data/region; says what to type
+	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
 
 test: ## run all Go tests, after getting what they need
-	.ci/needs $(GO) kcat mkfs.ext4 && $(GO) test ./...
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...
 
 check: ## gofumpt, vet, staticcheck, and the tests with the race detector
-	.ci/needs $(GO) kcat mkfs.ext4 gcc && .ci/check
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar gcc && .ci/check
 
 fuzz: ## crash the log in 30,000 histories, then run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
@@ -29,5 +32,8 @@ bench: build ## run the benchmarks, hold the broker against the machine (headwat
 		.ci/needs mosquitto && $(GO) run ./appliance/e2e/bridgebench
 
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
-	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
-		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop ./appliance/e2e/...
+	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
+		$(GO) test -count=1 -p 1 -parallel 4 -timeout 60m -tags interop ./appliance/e2e/...
+
+regionbench: ## measure a region of three brokers beside one of stock Kafka (ARGS="-rounds 1 -only Kafka")
+	.ci/needs $(GO) java mvn zookeeper.jar && $(GO) run ./appliance/e2e/regionbench $(ARGS)

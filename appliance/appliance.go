@@ -120,6 +120,14 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 	if err != nil {
 		return broker.Config{}, err
 	}
+	region, err := regionConfig(cfg.Region)
+	if err != nil {
+		return broker.Config{}, err
+	}
+	groups := groupConfig(cfg.Groups)
+	if cfg.Region.ZooKeeper != "" {
+		groups.ReplicationFactor = cfg.Region.OffsetsReplicas
+	}
 	return broker.Config{
 		DataDir:           cfg.Data.Dir,
 		Durability:        durability,
@@ -147,7 +155,8 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 		MaxProducers:       cfg.Kafka.MaxProducerIDs,
 		ProducerExpiration: cfg.Kafka.ProducerIDExpiration,
 		RetentionEvery:     retentionEvery,
-		Groups:             groupConfig(cfg.Groups),
+		Groups:             groups,
+		Region:             region,
 	}, nil
 }
 

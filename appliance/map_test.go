@@ -44,14 +44,16 @@ var houseMap = []room{
 	{"broker/partition", "broker/replica broker/commitlog broker/record broker/topic broker/codec broker/disk broker/buffer", ""},
 	{"broker/cluster", "broker/topic broker/quota", ""},
 	{"broker/zk", "broker/cluster broker/topic", "github.com/go-zookeeper/zk " + prometheus},
-	{"broker/peer", "broker/wire", prometheus},
-	{"broker/replication", "broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup},
+	{"broker/zk/zktest", "", ""},
+	{"broker/peer", "broker/wire", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // a call is by request
 	{"broker/controller", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
 	{"broker/modelcheck", "", ""}, // tests alone: they take replica and controller together
 	{"broker/controller/controllertest", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg"},
+	{"broker/region", "broker/cluster broker/controller broker/quota broker/topic broker/zk", errgroup},
+	{"broker/replication", "broker/replica broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup + " github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/group", "broker/topic broker/record broker/wire broker/codec", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // kmsg has the records of __consumer_offsets
 	{"broker/server", "broker/wire broker/buffer", prometheus + " golang.org/x/sync"},
-	{"broker/api", "broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
+	{"broker/api", "broker/region broker/controller broker/server broker/wire broker/buffer broker/topic broker/record broker/codec broker/commitlog broker/partition broker/replica broker/cluster broker/group broker/quota", "github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/semaphore " + prometheus},
 	{"broker", "broker/*", prometheus + " " + errgroup},
 	{"broker/brokertest", "broker broker/*", prometheus},
 
@@ -71,15 +73,24 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject bridge/access", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject", "github.com/spf13/cobra golang.org/x/term"},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic", "github.com/spf13/cobra golang.org/x/term"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
-	{"appliance/e2e/jvm", "", ""},
+	{"appliance/e2e/jvm", "appliance/process", ""},
+	{"appliance/e2e/region/card", "", ""},
+	{"appliance/e2e/region/checker", "", ""},
+	{"appliance/e2e/region/network", "", "golang.org/x/sys/unix"},
+	{"appliance/e2e/region/replicas", "broker/record", ""},
+	{"appliance/e2e/region/workload", "appliance/e2e/region/checker", "github.com/twmb/franz-go"},
+	{"appliance/e2e/region/cluster", "appliance/process appliance/e2e/jvm appliance/e2e/region/card appliance/e2e/region/network broker/zk/zktest", "github.com/twmb/franz-go"},
+	{"appliance/e2e/region/nemesis", "appliance/e2e/region/cluster appliance/e2e/region/network", ""},
+	{"appliance/e2e/tryregion", "appliance/process appliance/e2e/region/cluster", errgroup},
+	{"appliance/e2e/regionbench", "appliance/process appliance/e2e/jvm appliance/e2e/region/cluster appliance/e2e/region/network", "github.com/twmb/franz-go"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},
 	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},

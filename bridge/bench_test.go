@@ -14,6 +14,7 @@ import (
 	"github.com/headwater/headwater/bridge/natsd"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // nullLog forgets what it is given, and tells the benchmark how much that was.
@@ -22,7 +23,9 @@ type nullLog struct {
 	grown  chan struct{}
 }
 
-func (l *nullLog) Partitions(context.Context, string) (int32, error) { return 1, nil }
+func (l *nullLog) Partitions(context.Context, string) (topic.Partitions, error) {
+	return topic.Partitions{Count: 1}, nil
+}
 
 func (l *nullLog) Append(_ string, _ int32, b record.Batch, done func(int64, error)) {
 	done(l.stored.Add(int64(b.Count()))-int64(b.Count()), nil)

@@ -11,6 +11,7 @@ import (
 	"github.com/headwater/headwater/bridge/mqtt"
 	"github.com/headwater/headwater/bridge/pull"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // memoryLog is an Appender in memory, whose records become durable when the test
@@ -27,7 +28,9 @@ type memoryLog struct {
 
 func newMemoryLog() *memoryLog { return &memoryLog{arrived: make(chan struct{}, 1)} }
 
-func (l *memoryLog) Partitions(context.Context, string) (int32, error) { return 1, nil }
+func (l *memoryLog) Partitions(context.Context, string) (topic.Partitions, error) {
+	return topic.Partitions{Count: 1}, nil
+}
 
 func (l *memoryLog) Append(_ string, _ int32, b record.Batch, done func(int64, error)) {
 	l.mu.Lock()

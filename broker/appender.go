@@ -16,31 +16,67 @@ import (
 // hand only.
 var ErrNoAutoCreate = errors.New("topic is unknown and kafka.autoCreateTopics is off")
 
-// Partitions returns how many partitions the topic has, creating it with the
-// defaults when it is unknown and may be created. A topic that no setting names
-// counts as one that devices caused.
-func (b *Broker) Partitions(ctx context.Context, name string) (int32, error) {
+// Partitions returns the partitions of a topic as devices may write to them, creating
+// it with the defaults when it is unknown and may be created. A topic that no setting
+// names counts as one that devices caused.
+//
+// A gateway's devices write to the partition that is the gateway's own, which it gets
+// here when it has none; those of another broker to one that the broker leads.
+func (b *Broker) Partitions(ctx context.Context, name string) (topic.Partitions, error) {
 	if topic.Internal(name) {
-		return 0, fmt.Errorf("%w: %s", topic.ErrInternal, name)
+		return topic.Partitions{}, fmt.Errorf("%w: %s", topic.ErrInternal, name)
 	}
-	if t, ok := b.cluster.Snapshot().Topic(name); ok {
-		return int32(len(t.Partitions)), nil
+	t, ok := b.cluster.Snapshot().Topic(name)
+	if !ok {
+		var err error
+		if t, err = b.create(ctx, name); err != nil {
+			return topic.Partitions{}, err
+		}
 	}
+	if b.joined == nil {
+		return topic.Partitions{Count: int32(len(t.Partitions))}, nil
+	}
+	own := b.cfg.Region.Gateway
+	index, ok := home(t, b.cfg.BrokerID, own)
+	if !ok && own {
+		if err := b.cluster.CreatePartitions(ctx, cluster.NewPartitions{Topic: name, Own: true}); err != nil {
+			return topic.Partitions{}, err
+		}
+		if t, ok = b.cluster.Snapshot().Topic(name); ok {
+			index, ok = home(t, b.cfg.BrokerID, own)
+		}
+		if !ok { // deleted at the same moment
+			return topic.Partitions{}, fmt.Errorf("%w: %.60q", cluster.ErrUnknownTopic, name)
+		}
+	}
+	return topic.Partitions{Count: int32(len(t.Partitions)), Home: index, HomeOnly: own}, nil
+}
+
+// create makes a topic for devices.
+func (b *Broker) create(ctx context.Context, name string) (*cluster.Topic, error) {
 	if !b.cfg.AutoCreateTopics {
-		return 0, fmt.Errorf("%w: %.60q", ErrNoAutoCreate, name)
+		return nil, fmt.Errorf("%w: %.60q", ErrNoAutoCreate, name)
 	}
 	t, err := b.cluster.CreateTopic(ctx, cluster.NewTopic{
-		Name: name, Partitions: -1, ReplicationFactor: -1, ForDevice: !slices.Contains(b.cfg.NamedTopics, name),
+		Name: name, Partitions: -1, ReplicationFactor: -1, Local: true, ForDevice: !slices.Contains(b.cfg.NamedTopics, name),
 	})
 	if errors.Is(err, cluster.ErrTopicExists) { // someone was faster
 		if t, ok := b.cluster.Snapshot().Topic(name); ok {
-			return int32(len(t.Partitions)), nil
+			return t, nil
 		}
 	}
-	if err != nil {
-		return 0, err
+	return t, err
+}
+
+// home is the first partition of t that is self's alone or, unless it must be that,
+// that self leads now; 0 when there is none.
+func home(t *cluster.Topic, self int32, alone bool) (index int32, ok bool) {
+	for i, p := range t.Partitions {
+		if own := len(p.Replicas) == 1 && p.Replicas[0] == self; own || !alone && p.Leader == self {
+			return int32(i), true
+		}
 	}
-	return int32(len(t.Partitions)), nil
+	return 0, false
 }
 
 // PartitionCount returns how many partitions the topic has, if it exists.
@@ -76,12 +112,7 @@ func (b *Broker) AppendAt(topicName string, index int32, batch record.Batch, bas
 		done(-1, err)
 		return
 	}
-	nextOffset, err := p.AppendAt(batch, baseOffset)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendAtThen(batch, baseOffset, func(err error) { done(baseOffset, err) })
 }
 
 func appendTo(partitions *partition.Set, topicName string, index int32, batch record.Batch, done func(baseOffset int64, err error)) {
@@ -90,10 +121,5 @@ func appendTo(partitions *partition.Set, topicName string, index int32, batch re
 		done(-1, err)
 		return
 	}
-	baseOffset, nextOffset, err := p.Append(batch)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	p.Await(nextOffset, func(err error) { done(baseOffset, err) })
+	p.AppendThen(batch, true, done)
 }

@@ -28,6 +28,10 @@ import (
 	"github.com/headwater/headwater/broker/topic"
 )
 
+// ErrJoined is returned for the data directory of a broker that has joined a region and
+// is to be alone now: what it wrote so, the others would not know.
+var ErrJoined = errors.New("the data is of a broker in a region")
+
 // Config is what a broker is told. The appliance's configuration has the defaults
 // and checks the values.
 type Config struct {
@@ -67,6 +71,7 @@ type Config struct {
 	AllProducers   int   // idempotent ones that are remembered, over all partitions; 0 is no limit
 
 	Groups group.Config
+	Region RegionConfig
 }
 
 // Broker serves partitions to Kafka clients and takes the bridge's batches.
@@ -77,6 +82,7 @@ type Broker struct {
 	cluster    cluster.Coordinator
 	groups     *group.Coordinator
 	server     *server.Server
+	joined     *joined // nil for a broker that is alone
 	unpacked   unpacker
 	log        *slog.Logger
 	running    atomic.Bool
@@ -91,7 +97,7 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
-		FS: cfg.FS, Clock: cfg.Clock, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.BrokerID,
+		FS: cfg.FS, Clock: cfg.Clock, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.dataOf(),
 		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, IndexBytes: cfg.IndexBytes, Log: log, Registerer: reg,
 	})
 	if err != nil {
@@ -104,6 +110,43 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 	}()
 	partitions := partition.NewSet(dir, cfg.Durability == commitlog.Interval, log)
 	partitions.LimitProducers(partition.ProducerLimits{Max: cfg.MaxProducers, Total: cfg.AllProducers, Expiration: cfg.ProducerExpiration})
+	b = &Broker{cfg: cfg, dir: dir, partitions: partitions, log: log}
+	if err := b.assemble(self, reg); err != nil {
+		return nil, err
+	}
+	b.server = b.newServer(ln, reg)
+	registerPartitions(reg, partitions)
+	return b, nil
+}
+
+// dataOf is the broker whose data the directory must hold.
+func (cfg Config) dataOf() int32 {
+	if cfg.Region.ZooKeeper.Connect != "" {
+		return commitlog.AnyBroker // the region knows whose it is
+	}
+	return cfg.BrokerID
+}
+
+// assemble makes what knows the cluster: alone, or with others.
+func (b *Broker) assemble(self cluster.Broker, reg prometheus.Registerer) (err error) {
+	groups := func(of cluster.Coordinator) *group.Coordinator {
+		b.cluster = of
+		now := func() (time.Time, bool) { return time.Now(), b.dir.WallTrusted() }
+		return group.New(b.cfg.Groups, offsetsLog{b.partitions, of}, now, b.log, reg)
+	}
+	if b.cfg.Region.ZooKeeper.Connect != "" {
+		b.cfg.Groups.Clustered = true
+		if b.joined, b.groups, err = join(b.cfg, self, b.dir, b.partitions, groups, b.log, reg); err == nil {
+			b.cfg.BrokerID = b.joined.reach.Self
+		}
+		return err
+	}
+	cfg, dir := b.cfg, b.dir
+	if joined, err := newRegionStore(dir.FS(), dir.Path()).exists(); err != nil {
+		return err
+	} else if joined {
+		return fmt.Errorf("%s: %w; set region.zookeeper, or start with an empty data.dir", cfg.DataDir, ErrJoined)
+	}
 	solo := cluster.NewSolo(cluster.SoloConfig{
 		ClusterID:         dir.ClusterID(),
 		Self:              self,
@@ -111,53 +154,81 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 		DefaultPartitions: cfg.DefaultPartitions,
 		MaxPartitions:     cfg.MaxPartitions,
 		MaxDeviceTopics:   cfg.MaxDeviceTopics,
-	}, newFileStore(dir.FS(), dir.Path()), host{partitions}, log)
-	if err := solo.Start(); err != nil {
-		return nil, err
-	}
-	b = &Broker{cfg: cfg, dir: dir, partitions: partitions, cluster: solo, log: log}
-	b.groups = group.New(cfg.Groups, offsetsLog{partitions, solo}, func() (time.Time, bool) { return time.Now(), dir.WallTrusted() }, log, reg)
-	b.server = b.newServer(ln, reg)
-	registerPartitions(reg, partitions)
-	return b, nil
+	}, newFileStore(dir.FS(), dir.Path()), host{b.partitions}, b.log)
+	b.groups = groups(solo)
+	return solo.Start()
 }
 
-// Run serves until ctx is done or a part fails. The committer outlives the
-// server, so that everything that was taken is synced and answered; then the logs
-// are closed.
+// Run serves until ctx is done or a part fails. In a region others take over first
+// what this broker leads. The committer outlives the server, so that everything that
+// was taken is synced and answered; then the logs are closed, and then the session
+// with ZooKeeper ends: until then nobody takes this broker's id.
 func (b *Broker) Run(ctx context.Context) (err error) {
+	stopping, fail := context.WithCancelCause(context.WithoutCancel(ctx)) // not before leave is done
+	defer fail(nil)
+	if b.joined != nil {
+		session, stopSession := beside(b.joined.runSession, fail)
+		defer func() {
+			stopSession()
+			err = errors.Join(err, session())
+		}()
+	}
 	defer func() { err = errors.Join(err, b.dir.Close()) }()
 
-	committing, stopCommitter := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopCommitter()
-	var committer errgroup.Group
-	failed, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	committer.Go(func() error {
-		err := b.dir.Run(committing)
-		fail(err)
-		return err
+	committer, stopCommitter := beside(b.dir.Run, fail)
+	g, serving := errgroup.WithContext(stopping)
+	g.Go(func() error {
+		select {
+		case <-serving.Done():
+			return nil
+		case <-ctx.Done():
+		}
+		if b.joined != nil {
+			b.joined.leave()
+		}
+		fail(nil)
+		return nil
 	})
-
-	g, serving := errgroup.WithContext(failed)
 	g.Go(func() error { return b.server.Run(serving) })
 	g.Go(func() error { return b.partitions.RunRetention(serving, b.cfg.RetentionEvery) })
 	g.Go(func() error { return b.partitions.RunProducers(serving) })
 	g.Go(func() error { return b.partitions.RunCleaner(serving, b.cleaner()) })
 	g.Go(func() error { return b.groups.Run(serving) })
+	if b.joined != nil {
+		g.Go(func() error { return b.joined.run(serving) })
+	}
 	b.running.Store(true)
 	defer b.running.Store(false)
 
 	err = g.Wait()
 	stopCommitter()
-	err = errors.Join(err, committer.Wait())
+	err = errors.Join(err, committer())
 	b.partitions.SaveProducers() // of what is synced, all of it
+	b.partitions.SaveHighWatermarks()
 	return err
+}
+
+// beside runs a part until stop is called, whatever becomes of the others; await
+// waits for its end. Should it fail, fail is told.
+func beside(run func(context.Context) error, fail context.CancelCauseFunc) (await func() error, stop context.CancelFunc) {
+	ctx, stop := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error {
+		err := run(ctx)
+		if err != nil {
+			fail(err)
+		}
+		return err
+	})
+	return g.Wait, stop
 }
 
 func (b *Broker) cleaner() partition.CleanerConfig {
 	return partition.CleanerConfig{BufferBytes: b.cfg.CleanerBuffer, BytesPerSecond: b.cfg.CleanerRate, Interval: b.cfg.CleanerInterval}
 }
+
+// Snapshot is the cluster as this broker knows it now.
+func (b *Broker) Snapshot() *cluster.Snapshot { return b.cluster.Snapshot() }
 
 // Ready is nil while the broker serves all of its partitions.
 func (b *Broker) Ready() error {
@@ -190,7 +261,7 @@ func notReady(offline []partition.Offline) error {
 func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.Server {
 	clients := quota.NewLimiter(b.cfg.ClientRates)
 	registerClients(reg, clients)
-	handler := api.New(api.Config{
+	cfg := api.Config{
 		BrokerID:          b.cfg.BrokerID,
 		AutoCreateTopics:  b.cfg.AutoCreateTopics,
 		DefaultPartitions: b.cfg.DefaultPartitions,
@@ -201,7 +272,13 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 		FetchSessions:     b.cfg.FetchSessions,
 		FetchSessionBytes: b.cfg.FetchSessionBytes,
 		Registerer:        reg,
-	}, b.cluster, api.Hosted(b.partitions), partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log), b.log)
+	}
+	var ids api.ProducerIDs = partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log)
+	if j := b.joined; j != nil {
+		cfg.Listener, cfg.Member, cfg.Controller, cfg.ZooKeeper = b.cfg.Region.Listener, j.region, j.controller, zookeeperOffsets{j.zookeeper}
+		ids = j.ids
+	}
+	handler := api.New(cfg, b.cluster, api.Hosted(b.partitions), ids, b.log)
 	limits := server.DefaultConfig()
 	limits.MaxConnections = b.cfg.MaxConnections
 	limits.ProduceBytes = b.cfg.ProduceBytes

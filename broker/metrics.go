@@ -16,6 +16,8 @@ type partitionMetrics struct {
 
 	startOffset, endOffset, size, count, offline *prometheus.Desc
 	producers, producersDropped                  *prometheus.Desc
+	leaders, underReplicated, underMinISR        *prometheus.Desc
+	atRisk, lost                                 *prometheus.Desc
 }
 
 // registerPartitions adds the partitions' metrics to reg, which may be nil.
@@ -34,6 +36,11 @@ func registerPartitions(reg prometheus.Registerer, partitions *partition.Set) {
 		producers:   prometheus.NewDesc("kafka_server_replicamanager_produceridcount", "Idempotent producers that are remembered, over all partitions.", nil, nil),
 		producersDropped: prometheus.NewDesc("headwater_producers_dropped_total",
 			"Idempotent producers that were forgotten: expired, or over the limit of a partition.", []string{"reason"}, nil),
+		leaders:         prometheus.NewDesc("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", nil, nil),
+		underReplicated: prometheus.NewDesc("kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here with replicas outside the ISR.", nil, nil),
+		underMinISR:     prometheus.NewDesc("kafka_server_replicamanager_underminisrpartitioncount", "Partitions led here with fewer in the ISR than min.insync.replicas.", nil, nil),
+		atRisk:          prometheus.NewDesc("headwater_records_at_risk", "Records that were acknowledged once this broker had them (acks=1), and that not all of the ISR have yet, as far as it knows.", nil, nil),
+		lost:            prometheus.NewDesc("headwater_records_lost_total", "Records that were acknowledged once this broker had them (acks=1), and that the next leader had not got: they were truncated.", nil, nil),
 	})
 }
 
@@ -53,6 +60,12 @@ func (m *partitionMetrics) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range map[string]int64{"expired": producers.Expired, "limit": producers.OverLimit} {
 		ch <- prometheus.MustNewConstMetric(m.producersDropped, prometheus.CounterValue, float64(n), reason)
 	}
+	replicas := m.partitions.ReplicaCounts()
+	gauge(m.leaders, int64(replicas.Leaders))
+	gauge(m.underReplicated, int64(replicas.UnderReplicated))
+	gauge(m.underMinISR, int64(replicas.UnderMinISR))
+	gauge(m.atRisk, replicas.AtRisk)
+	ch <- prometheus.MustNewConstMetric(m.lost, prometheus.CounterValue, float64(replicas.Lost))
 	for _, p := range all {
 		startOffset, highWatermark := p.Offsets()
 		gauge(m.startOffset, startOffset, p.Topic(), strconv.Itoa(int(p.Index())))

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/group"
@@ -27,9 +28,12 @@ func (l offsetsLog) Partitions() int32 {
 }
 
 // Create implements group.Log.
-func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32, replicationFactor int16) (int32, error) {
+	if replicationFactor == 0 {
+		replicationFactor = -1
+	}
 	_, err := l.cluster.CreateTopic(ctx, cluster.NewTopic{
-		Name: group.Topic, Partitions: partitions, ReplicationFactor: -1, Overrides: topic.InternalOverrides(),
+		Name: group.Topic, Partitions: partitions, ReplicationFactor: replicationFactor, Overrides: topic.InternalOverrides(),
 	})
 	if err != nil && !errors.Is(err, cluster.ErrTopicExists) {
 		return 0, err
@@ -39,7 +43,35 @@ func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error)
 
 // Append implements group.Log.
 func (l offsetsLog) Append(index int32, batch record.Batch, done func(baseOffset int64, err error)) {
-	appendTo(l.partitions, group.Topic, index, batch, done)
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		done(-1, inGroups(err))
+		return
+	}
+	p.AppendThen(batch, true, func(baseOffset int64, err error) { done(baseOffset, inGroups(err)) })
+}
+
+// Settle implements group.Log.
+func (l offsetsLog) Settle(index int32, done func(err error)) {
+	p, err := l.partitions.Get(group.Topic, index)
+	if err != nil {
+		done(inGroups(err))
+		return
+	}
+	p.AwaitAll(p.State().LogEndOffset, func(err error) {
+		if errors.Is(err, partition.ErrNotEnoughReplicasAfterAppend) {
+			err = nil // it is committed, on fewer replicas than new records would need
+		}
+		done(inGroups(err))
+	})
+}
+
+// inGroups says in the words of groups that this broker does not lead a partition.
+func inGroups(err error) error {
+	if errors.Is(err, partition.ErrNotLeader) {
+		return fmt.Errorf("%w: %w", group.ErrNotHere, err)
+	}
+	return err
 }
 
 // Read implements group.Log.

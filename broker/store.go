@@ -37,6 +37,15 @@ func (s fileStore) Load() ([]byte, error) {
 	return doc, err
 }
 
+// exists reports whether there is a document, whole or not.
+func (s fileStore) exists() (bool, error) {
+	_, err := s.fsys.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Save implements cluster.Store.
 func (s fileStore) Save(doc []byte) error { return disk.WriteFile(s.fsys, s.path, doc) }
 
@@ -44,7 +53,7 @@ func (s fileStore) Save(doc []byte) error { return disk.WriteFile(s.fsys, s.path
 func (s fileStore) SetAside() error {
 	aside := fmt.Sprintf("%s.damaged-%d", s.path, time.Now().UnixMilli())
 	if err := s.fsys.Rename(s.path, aside); err != nil {
-		return fmt.Errorf("set the damaged list of topics aside: %w", err)
+		return fmt.Errorf("set the damaged %s aside: %w", filepath.Base(s.path), err)
 	}
 	return s.fsys.SyncDir(filepath.Dir(s.path))
 }

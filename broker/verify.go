@@ -16,6 +16,7 @@ import (
 	"github.com/headwater/headwater/broker/commitlog"
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/partition"
+	"github.com/headwater/headwater/broker/region"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -210,17 +211,73 @@ func (o *VerifyOptions) run(ctx context.Context, fsys disk.FS, log *slog.Logger,
 
 // open starts what a broker starts of its data directory.
 func (o *VerifyOptions) open(fsys disk.FS, log *slog.Logger) (dir *commitlog.Dir, partitions *partition.Set, err error) {
-	dir, err = commitlog.OpenDir(o.DataDir, commitlog.Options{FS: fsys, BrokerID: o.BrokerID, Log: log})
+	store := newRegionStore(fsys, o.DataDir)
+	joined, err := store.exists()
+	if err != nil {
+		return nil, nil, err
+	}
+	brokerID := o.BrokerID
+	if joined {
+		brokerID = commitlog.AnyBroker
+	}
+	dir, err = commitlog.OpenDir(o.DataDir, commitlog.Options{FS: fsys, BrokerID: brokerID, Log: log})
 	if err != nil {
 		return nil, nil, err
 	}
 	partitions = partition.NewSet(dir, false, log)
-	solo := cluster.NewSolo(cluster.SoloConfig{
-		ClusterID: dir.ClusterID(), Self: cluster.Broker{ID: o.BrokerID}, Defaults: topic.Defaults(),
-		DefaultPartitions: 1, MaxPartitions: math.MaxInt,
-	}, newFileStore(dir.FS(), dir.Path()), host{partitions}, log)
-	if err := solo.Start(); err != nil {
+	if joined {
+		err = openJoined(store, dir, partitions, log)
+	} else {
+		err = o.openAlone(dir, partitions, log)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, dir.Close())
 	}
 	return dir, partitions, nil
+}
+
+func (o *VerifyOptions) openAlone(dir *commitlog.Dir, partitions *partition.Set, log *slog.Logger) error {
+	return cluster.NewSolo(cluster.SoloConfig{
+		ClusterID: dir.ClusterID(), Self: cluster.Broker{ID: o.BrokerID}, Defaults: topic.Defaults(),
+		DefaultPartitions: 1, MaxPartitions: math.MaxInt,
+	}, newFileStore(dir.FS(), dir.Path()), host{partitions}, log).Start()
+}
+
+// openJoined opens what a broker of a region has on disk, also what the region has
+// ordered nothing about. Nothing is led: that would begin a leader epoch which no
+// controller knows.
+func openJoined(store fileStore, dir *commitlog.Dir, partitions *partition.Set, log *slog.Logger) error {
+	id, _, err := region.Stored(store, dir)
+	if err != nil {
+		return err
+	}
+	cfg := region.Config{Self: cluster.Broker{ID: id}, Defaults: topic.Defaults()}
+	looking := lookingHost{host{partitions}}
+	if err := region.New(cfg, store, looking, dir, nil, log).Start(); err != nil {
+		return err
+	}
+	hosted, err := looking.Hosted()
+	if err != nil {
+		return err
+	}
+	for _, h := range hosted {
+		if _, err := partitions.Get(h.Topic, h.Index); !errors.Is(err, partition.ErrUnknown) {
+			continue
+		}
+		if _, err := partitions.Open(h.Topic, h.Index, h.ID, topic.Defaults()); err != nil {
+			log.Error("partition not opened; it is offline", "partition", fmt.Sprintf("%s-%d", h.Topic, h.Index), "err", err)
+		}
+	}
+	return nil
+}
+
+// lookingHost is a region.Host whose partitions have no role.
+type lookingHost struct{ host }
+
+// Apply, and the others, implement region.Host.
+func (lookingHost) Apply(region.Order, cluster.Broker) error { return nil }
+func (lookingHost) Follow(region.Order, cluster.Broker)      {}
+func (lookingHost) Stop(string, int32) error                 { return nil }
+func (h lookingHost) TopicID(name string, index int32) (topic.ID, bool) {
+	return h.TopicIDOf(name, index)
 }

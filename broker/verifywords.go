@@ -26,32 +26,36 @@ var sayings = map[string]saying{
 	"offsets lost":                         {"gap", "offsets are lost", "readers go on behind them; counted once", ""},
 	"torn tail cut":                        {"torn tail", "the last batch is not whole", "cut off", ""},
 	"damaged segment not repaired; reading around the damage": {"damage", "a damaged segment that cannot be written anew", "read around", ""},
-	"index files missing":                                                  {"index", "index files are missing", "built anew", ""},
-	"index files wrong":                                                    {"index", "index files do not lead to the batches", "built anew", ""},
-	"index not built":                                                      {"index", "index files cannot be built", "done without", ""},
-	"checkpoint not used; more of the logs is read":                        {"checkpoint", "headwater.checkpoint is damaged", "last segments are read from their beginning; written anew", "headwater.checkpoint"},
-	"checkpoint not used":                                                  {"checkpoint", "a checkpoint is damaged", "done without; written anew", ""},
-	"meta.properties and its copy are damaged; written anew":               {"identity", "it and its copy are damaged", "written anew with what can be read", "meta.properties"},
-	"age clock not used; it goes on from the youngest segment":             {"clock", "it is damaged", "goes on from the youngest segment; written anew", "headwater.clock"},
-	"ages of segments not used; they count from now":                       {"clock", "it is damaged", "ages count from now; written anew", "headwater.ages"},
-	"partition.metadata is damaged; written anew":                          {"identity", "partition.metadata is damaged", "written anew", "partition.metadata"},
-	"directory looks like a partition and has no readable id; left alone":  {kindUnidentified, "no readable partition.metadata, and no topic in the list", "left alone: it is not served", "partition.metadata"},
-	"snapshot of producers is damaged":                                     {kindSnapshot, "a snapshot of producers is damaged", "removed; an earlier one and the log tell the same", ""},
-	"producers forgotten: the log cannot be read":                          {"snapshot", "the log behind the last snapshot of producers cannot be read", "producers are forgotten", ""},
-	"list of topics is damaged; rebuilding it from the partitions on disk": {"topics", "headwater.topics.json is damaged", "set aside; rebuilt from the partitions", "headwater.topics.json"},
-	"topic found on disk only; taken over with default settings":           {"topics", "a topic is on disk and not in the list", "taken over with default settings", "headwater.topics.json"},
-	"topic has settings that do not apply":                                 {"topics", "a topic has settings that do not apply", "left out", "headwater.topics.json"},
-	"leader-epoch-checkpoint is damaged; written anew from the batches":    {"epochs", "it is damaged, or not of these batches", "written anew from the batches", "leader-epoch-checkpoint"},
-	"partition not opened; it is offline":                                  {"offline", "the partition cannot be opened", "it is offline", ""},
-	"partition not read":                                                   {"offline", "the partition cannot be read", "left as it is", ""},
-	"the note of producer ids is damaged; they go on from a random one":    {"producer ids", "headwater.producer-ids.json is damaged", "ids go on from a random one", ""},
+	"index files missing":                                                    {"index", "index files are missing", "built anew", ""},
+	"index files wrong":                                                      {"index", "index files do not lead to the batches", "built anew", ""},
+	"index not built":                                                        {"index", "index files cannot be built", "done without", ""},
+	"checkpoint not used; more of the logs is read":                          {"checkpoint", "headwater.checkpoint is damaged", "last segments are read from their beginning; written anew", "headwater.checkpoint"},
+	"checkpoint not used":                                                    {"checkpoint", "a checkpoint is damaged", "done without; written anew", ""},
+	"meta.properties and its copy are damaged; written anew":                 {"identity", "it and its copy are damaged", "written anew with what can be read", "meta.properties"},
+	"age clock not used; it goes on from the youngest segment":               {"clock", "it is damaged", "goes on from the youngest segment; written anew", "headwater.clock"},
+	"ages of segments not used; they count from now":                         {"clock", "it is damaged", "ages count from now; written anew", "headwater.ages"},
+	"partition.metadata is damaged; written anew":                            {"identity", "partition.metadata is damaged", "written anew", "partition.metadata"},
+	"directory looks like a partition and has no readable id; left alone":    {kindUnidentified, "no readable partition.metadata, and no topic in the list", "left alone: it is not served", "partition.metadata"},
+	"snapshot of producers is damaged":                                       {kindSnapshot, "a snapshot of producers is damaged", "removed; an earlier one and the log tell the same", ""},
+	"producers forgotten: the log cannot be read":                            {"snapshot", "the log behind the last snapshot of producers cannot be read", "producers are forgotten", ""},
+	"list of topics is damaged; rebuilding it from the partitions on disk":   {"topics", "headwater.topics.json is damaged", "set aside; rebuilt from the partitions", "headwater.topics.json"},
+	"topic found on disk only; taken over with default settings":             {"topics", "a topic is on disk and not in the list", "taken over with default settings", "headwater.topics.json"},
+	"what was known of the region is damaged; it comes again from ZooKeeper": {"region", "headwater.region.json is damaged", "set aside; ZooKeeper and the controller tell it again", "headwater.region.json"},
+	"topic has settings that do not apply":                                   {"topics", "a topic has settings that do not apply", "left out", "headwater.topics.json"},
+	"headwater.reset is damaged; the log is left as it is":                   {"reset", "it is damaged", "removed: the log is left as it is", "headwater.reset"},
+	"leader-epoch-checkpoint is damaged; written anew from the batches":      {"epochs", "it is damaged, or not of these batches", "written anew from the batches", "leader-epoch-checkpoint"},
+	"partition not opened; it is offline":                                    {"offline", "the partition cannot be opened", "it is offline", ""},
+	"partition not read":                                                     {"offline", "the partition cannot be read", "left as it is", ""},
+	"the note of producer ids is damaged; they go on from a random one":      {"producer ids", "headwater.producer-ids.json is damaged", "ids go on from a random one", ""},
 }
 
 // silent are lines that another one of the same event makes superfluous.
 var silent = map[string]bool{
-	"time off not counted; records stay longer": true, // said of the machine's clock
-	"index of the active segment is not whole":  true, // said by the repair of the segment
-	"index built anew":                          true, // said before, by what was wrong, or by the repair of its segment
+	"time off not counted; records stay longer":                                          true, // said of the machine's clock
+	"index of the active segment is not whole":                                           true, // said by the repair of the segment
+	"partition on disk that the region has given no order for; not served until it does": true, // nothing is wrong with it
+	"partition on disk is of an earlier topic of that name; not served":                  true,
+	"index built anew": true, // said before, by what was wrong, or by the repair of its segment
 }
 
 // verifyHandler makes findings of what a start and its readers log.
@@ -134,7 +138,7 @@ func (h failureHandler) WithGroup(string) slog.Handler      { return h }
 // removedFile says of a file that a start removes why it does.
 func removedFile(dataDir, path string) (f Finding, tell bool) {
 	name, err := filepath.Rel(dataDir, path)
-	if err != nil || name == ".kafka_cleanshutdown" || name == topicsFile {
+	if err != nil || name == ".kafka_cleanshutdown" || name == topicsFile || name == regionFile {
 		return f, false
 	}
 	f = Finding{Kind: "left over", Wrong: "left over from something that was interrupted", Remedy: "removed"}

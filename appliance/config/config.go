@@ -31,7 +31,45 @@ type Config struct {
 	Memory  Memory
 	Log     Log
 	Bridge  Bridge
+	Region  Region
 }
+
+// Region is which other brokers this one has joined.
+type Region struct {
+	ZooKeeper      string        // region.zookeeper, host:port,…/chroot; "": none, the broker is alone
+	Role           string        // region.role: one of the Role… constants
+	BrokerID       int32         // region.brokerId; BrokerIDAuto
+	Rack           string        // region.rack; "": none
+	Listener       string        // region.listener, the name of the brokers' listener
+	SessionTimeout time.Duration // region.sessionTimeout, with ZooKeeper
+	ReplicaLagTime time.Duration // region.replicaLagTime, until a follower is out of sync
+	ReplicaRate    int64         // region.replicaRate, bytes a second of throttled replicas; 0 is no limit
+
+	ReplicationFactor int16  // region.replicationFactor, of a topic for which nobody says how many
+	OffsetsReplicas   int16  // region.offsetsReplicas, of __consumer_offsets
+	MirrorGroups      string // region.mirrorGroups, a pattern; "": no offsets are copied to ZooKeeper
+
+	Digest string       // region.zookeeperDigest, user:password; "": none
+	SetACL bool         // region.zookeeperAcl
+	TLS    ZooKeeperTLS // region.zookeeperTls.*
+}
+
+// ZooKeeperTLS is how ZooKeeper is known, and how it knows this broker.
+type ZooKeeperTLS struct {
+	Enabled bool   // enabled
+	CA      string // ca, a file; "": the machine's authorities
+	Cert    string // cert, a file; "": none is shown
+	Key     string // key, a file
+}
+
+// What region.role can be.
+const (
+	RoleGateway = "gateway" // never the controller, and has replicas of what is its own alone
+	RoleHub     = "hub"
+)
+
+// BrokerIDAuto has ZooKeeper give an id when the data directory has none.
+const BrokerIDAuto int32 = -1
 
 // Data is where records lie, and when they are safe.
 type Data struct {
@@ -227,7 +265,17 @@ func Default() Config {
 		MQTT:   MQTT{Listen: "127.0.0.1:1883", MaxConnections: 1024},
 		Admin:  Admin{Listen: "127.0.0.1:8080"},
 		Memory: Memory{Limit: MemoryAuto},
-		Log:    Log{Level: "info", Format: "text"},
+		Region: Region{
+			Role:           RoleGateway,
+			BrokerID:       BrokerIDAuto,
+			Listener:       "PLAINTEXT",
+			SessionTimeout: 18 * time.Second,
+			ReplicaLagTime: 30 * time.Second,
+
+			ReplicationFactor: 1,
+			OffsetsReplicas:   3,
+		},
+		Log: Log{Level: "info", Format: "text"},
 		Bridge: Bridge{
 			Rules:     subject.DefaultRules(),
 			MaxTopics: 256,

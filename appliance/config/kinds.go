@@ -44,6 +44,48 @@ func text() kind[string] {
 	}
 }
 
+// brokerID is a broker's id, or the word for having one given.
+func brokerID() kind[int32] {
+	const auto = "auto"
+	ids := whole[int32](0, 1<<31-1)
+	return kind[int32]{
+		parse: func(s string) (int32, error) {
+			if s == auto {
+				return BrokerIDAuto, nil
+			}
+			id, err := ids.parse(s)
+			if err != nil {
+				return 0, fmt.Errorf("%w, or %s", err, auto)
+			}
+			return id, nil
+		},
+		format: func(id int32) string {
+			if id == BrokerIDAuto {
+				return auto
+			}
+			return ids.format(id)
+		},
+	}
+}
+
+// name is a word of letters, digits, '_' and '-'.
+func name() kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, error) {
+			for _, c := range s {
+				if !(c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
+					return "", errors.New("is not allowed; allowed are letters, digits, _ and -")
+				}
+			}
+			if s == "" {
+				return "", errors.New("is empty; allowed is a name")
+			}
+			return s, nil
+		},
+		format: func(s string) string { return s },
+	}
+}
+
 // oneOf is one of a few words.
 func oneOf(words ...string) kind[string] {
 	return kind[string]{
@@ -78,7 +120,7 @@ func boolean() kind[bool] {
 }
 
 // whole is a whole number from low to high, both allowed.
-func whole[T int | int32](low, high T) kind[T] {
+func whole[T int | int16 | int32](low, high T) kind[T] {
 	return kind[T]{
 		parse: func(s string) (T, error) {
 			n, ok := decimal(s)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // fakeLog is an Appender in memory, whose records become durable when the test
@@ -44,7 +45,12 @@ type appended struct {
 	base      int64  // anyOffset for a batch that failed
 }
 
-func (f *fakeLog) Partitions(ctx context.Context, topic string) (int32, error) {
+func (f *fakeLog) Partitions(ctx context.Context, name string) (topic.Partitions, error) {
+	n, err := f.count(ctx, name)
+	return topic.Partitions{Count: n}, err
+}
+
+func (f *fakeLog) count(ctx context.Context, topic string) (int32, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, topic)
 	grown, noTopic := f.grown, f.noTopic

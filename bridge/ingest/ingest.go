@@ -31,13 +31,14 @@ import (
 	"github.com/headwater/headwater/bridge/dedup"
 	"github.com/headwater/headwater/bridge/subject"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // Appender is where batches go.
 type Appender interface {
-	// Partitions returns how many partitions topic has, creating it when it is
-	// unknown and may be created.
-	Partitions(ctx context.Context, topic string) (int32, error)
+	// Partitions returns the partitions of topic, creating it when it is unknown and
+	// may be created, and this box's home in it when it has none.
+	Partitions(ctx context.Context, topic string) (topic.Partitions, error)
 	// Append puts batch at the end of the partition and calls done once, when it
 	// is as durable as the data directory promises or has failed. done does not
 	// block; it may run on the caller's goroutine.

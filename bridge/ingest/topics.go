@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headwater/headwater/broker/topic"
 )
 
 // state is what is known of a topic.
@@ -21,12 +23,12 @@ const (
 type topicState struct {
 	name       string
 	state      state
-	partitions int32     // while known
-	err        error     // while refused
-	askAgain   time.Time // not before this
-	asking     bool      // it is in unresolved, or being asked for
-	stale      bool      // a batch failed: ask again before the next message
-	failing    bool      // the last answer was an error, and that was logged
+	partitions topic.Partitions // while known
+	err        error            // while refused
+	askAgain   time.Time        // not before this
+	asking     bool             // it is in unresolved, or being asked for
+	stale      bool             // a batch failed: ask again before the next message
+	failing    bool             // the last answer was an error, and that was logged
 	gathers    map[int32]*gather
 	waiting    waitingRoom // while unknown
 }
@@ -150,18 +152,18 @@ func (in *Ingest) nextUnresolved() *topicState {
 	return t
 }
 
-func (in *Ingest) partitions(ctx context.Context, name string) (int32, error) {
+func (in *Ingest) partitions(ctx context.Context, name string) (topic.Partitions, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.TopicTimeout)
 	defer cancel()
 	n, err := in.appender.Partitions(ctx, name)
-	if err == nil && n < 1 {
-		return 0, fmt.Errorf("topic %s has %d partitions", name, n)
+	if err == nil && n.Count < 1 {
+		return n, fmt.Errorf("topic %s has %d partitions", name, n.Count)
 	}
 	return n, err
 }
 
 // resolved settles what the broker said of t, and the messages that waited for it.
-func (in *Ingest) resolved(t *topicState, partitions int32, err error) {
+func (in *Ingest) resolved(t *topicState, partitions topic.Partitions, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	t.asking, t.askAgain = false, time.Now().Add(askInterval)

@@ -3,6 +3,8 @@ package subject
 import (
 	"errors"
 	"fmt"
+
+	"github.com/headwater/headwater/broker/topic"
 )
 
 var (
@@ -165,18 +167,15 @@ func (c *rule) apply(subject []byte, r *Route) error {
 	return nil
 }
 
-// homePartition is the partition that this box is the home of. A box without a
-// region is at home in all of them, and takes the first.
-const homePartition = 0
-
-// Partition is which of the topic's n partitions the route leads to, ok when there
-// is that one: a rule may name a partition that the topic does not have.
-func (r *Route) Partition(n int32) (index int32, ok bool) {
-	switch r.rule.partition {
-	case ByKey:
-		return Partition(r.Key, n), true
-	case Home:
-		return homePartition, true
+// Partition is which of the topic's partitions the route leads to, ok when it is one
+// that this box writes to: a rule may name another. A box that writes to its home
+// alone has all keys there.
+func (r *Route) Partition(of topic.Partitions) (index int32, ok bool) {
+	switch {
+	case r.rule.partition == Home, r.rule.partition == ByKey && of.HomeOnly:
+		return of.Home, true
+	case r.rule.partition == ByKey:
+		return Partition(r.Key, of.Count), true
 	}
-	return r.rule.index, r.rule.index < n
+	return r.rule.index, r.rule.index < of.Count && (!of.HomeOnly || r.rule.index == of.Home)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headwater/headwater/broker/topic"
 )
 
 func compileAll(t testing.TB, rules ...Rule) *Table {
@@ -93,7 +95,7 @@ func TestRouteIsReused(t *testing.T) {
 
 func partitionOf(t *testing.T, r *Route, n int32) int32 {
 	t.Helper()
-	index, ok := r.Partition(n)
+	index, ok := r.Partition(topic.Partitions{Count: n})
 	if !ok {
 		t.Errorf("no partition of %d", n)
 	}
@@ -147,7 +149,7 @@ func TestRouteToFixedPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n, want := range map[int32]bool{1: false, 3: false, 4: true, 10: true} {
-		if index, ok := r.Partition(n); index != 3 || ok != want {
+		if index, ok := r.Partition(topic.Partitions{Count: n}); index != 3 || ok != want {
 			t.Errorf("of %d: partition %d, %v; want 3, %v", n, index, ok, want)
 		}
 	}
@@ -287,7 +289,7 @@ func FuzzRoute(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if p, ok := r.Partition(3); p < 0 || ok != (p <= 2) {
+		if p, ok := r.Partition(topic.Partitions{Count: 3}); p < 0 || ok != (p <= 2) {
 			t.Fatalf("%q: partition %d of 3, %v", subject, p, ok)
 		}
 		if err := validTopic(string(r.Topic)); err != nil {
@@ -299,4 +301,28 @@ func FuzzRoute(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A box that is at home in one partition of several writes to that one alone.
+func TestRouteAtHome(t *testing.T) {
+	table := compileAll(t, Rule{Subject: "home", Topic: "t"}, Rule{Subject: "key.*", Topic: "t", Key: "{2}", Partition: ByKey},
+		Rule{Subject: "two", Topic: "t", Partition: "2"}, Rule{Subject: "three", Topic: "t", Partition: "3"})
+	of := topic.Partitions{Count: 5, Home: 2, HomeOnly: true}
+	for subject, want := range map[string]bool{"home": true, "key.a": true, "key.b": true, "key.c": true, "two": true, "three": false} {
+		var r Route
+		if err := table.Route([]byte(subject), &r); err != nil {
+			t.Fatal(err)
+		}
+		if index, ok := r.Partition(of); ok != want || ok && index != 2 {
+			t.Errorf("%s: partition %d, %v; want 2, %v", subject, index, ok, want)
+		}
+	}
+	of.HomeOnly = false
+	var r Route
+	if err := table.Route([]byte("home"), &r); err != nil {
+		t.Fatal(err)
+	}
+	if index, ok := r.Partition(of); index != 2 || !ok {
+		t.Errorf("home of several: partition %d, %v", index, ok)
+	}
 }

@@ -128,20 +128,14 @@ func (p *producing) appendOne(i, j int, name string, part wire.ProducePartition,
 		p.settle(i, j, result{err: err})
 		return
 	}
-	baseOffset, nextOffset, err := to.Append(batch)
-	if err != nil {
-		p.settle(i, j, result{err: err})
+	if p.req.Acks == 0 {
+		baseOffset, _, err := to.Append(batch)
+		p.settle(i, j, result{baseOffset: baseOffset, err: err})
 		return
 	}
 	logStartOffset, _ := to.Offsets()
-	r := result{baseOffset: baseOffset, logStartOffset: logStartOffset}
-	if p.req.Acks == 0 {
-		p.settle(i, j, r)
-		return
-	}
-	to.Await(nextOffset, func(err error) {
-		r.err = err
-		p.settle(i, j, r)
+	to.AppendThen(batch, p.req.Acks == -1, func(baseOffset int64, err error) {
+		p.settle(i, j, result{baseOffset: baseOffset, logStartOffset: logStartOffset, err: err})
 	})
 }
 

@@ -39,6 +39,7 @@ type fetching struct {
 	req      *kmsg.FetchRequest
 	conn     server.Conn
 	begun    bool
+	replica  fetchReplica
 	scope    fetchScope
 	found    []wire.FetchedPartition // by the partitions of scope
 	parts    []fetchPart             // those without an error so far
@@ -58,6 +59,7 @@ type fetching struct {
 type fetchPart struct {
 	from     Partition
 	out      *wire.FetchedPartition
+	ask      *fetchAsk
 	next     int64 // offset to read on from
 	left     int64 // of the partition's own limit
 	maxBatch int64 // the topic's max.message.bytes
@@ -106,6 +108,7 @@ func (f *fetching) begin() {
 	}
 	f.begun = true
 	a := f.api
+	f.replica = replicaOf(f.req)
 	f.limit = min(int64(max(f.req.MaxBytes, 0)), a.cfg.FetchBytes/fetchShare)
 	f.scope = a.sessions.open(f.req, time.Now())
 	f.failed = f.scope.code != wire.None
@@ -113,7 +116,8 @@ func (f *fetching) begin() {
 	f.parts = make([]fetchPart, 0, len(f.scope.asks))
 	snapshot := a.cluster.Snapshot()
 	var of *cluster.Topic // of the ask before
-	for i, ask := range f.scope.asks {
+	for i := range f.scope.asks {
+		ask := &f.scope.asks[i]
 		if i == 0 || !ask.sameTopic(f.scope.asks[i-1].fetchTarget) {
 			of = f.scope.topic(snapshot, ask.fetchTarget)
 		}
@@ -134,11 +138,11 @@ func (s *fetchScope) topic(snapshot *cluster.Snapshot, target fetchTarget) *clus
 }
 
 // resolve finds the partition of topic of, which may be nil, that is asked for.
-func (f *fetching) resolve(ask fetchAsk, of *cluster.Topic, maxBatch int64, out *wire.FetchedPartition) {
+func (f *fetching) resolve(ask *fetchAsk, of *cluster.Topic, maxBatch int64, out *wire.FetchedPartition) {
 	*out = wire.FetchedPartition{Index: ask.index, HighWatermark: -1, LogStartOffset: -1}
 	from, err := f.partition(ask, of)
-	if err == nil {
-		err = checkEpoch(from, ask.leaderEpoch)
+	if err == nil && f.replica.id < 0 {
+		err = f.mayConsume(from, ask)
 	}
 	if err != nil {
 		out.Code, f.failed = f.api.code(err), true
@@ -147,10 +151,13 @@ func (f *fetching) resolve(ask fetchAsk, of *cluster.Topic, maxBatch int64, out 
 	if of != nil {
 		maxBatch = of.Settings.MaxMessageBytes
 	}
-	f.parts = append(f.parts, fetchPart{from: from, out: out, next: ask.offset, left: int64(max(ask.maxBytes, 0)), maxBatch: maxBatch})
+	if f.replica.id < 0 && f.redirect(from, ask, out) {
+		return
+	}
+	f.parts = append(f.parts, fetchPart{from: from, out: out, ask: ask, next: ask.offset, left: int64(max(ask.maxBytes, 0)), maxBatch: maxBatch})
 }
 
-func (f *fetching) partition(ask fetchAsk, of *cluster.Topic) (Partition, error) {
+func (f *fetching) partition(ask *fetchAsk, of *cluster.Topic) (Partition, error) {
 	switch {
 	case of != nil:
 		return f.api.partitions.Get(of.Name, ask.index)
@@ -174,7 +181,11 @@ func (f *fetching) collect(ctx context.Context) error {
 	}
 	wake := make(chan struct{}, 1)
 	for _, p := range f.parts {
-		defer p.from.Watch(wake)()
+		if f.replica.id >= 0 {
+			defer p.from.WatchEnd(wake)()
+		} else {
+			defer p.from.Watch(wake)()
+		}
 	}
 	for f.round(wait); !f.enough(); f.round(wait) { // once more: it may have moved before the watch
 		select {
@@ -236,8 +247,15 @@ func (f *fetching) look() (want int64) {
 		p := &f.parts[i]
 		logStartOffset, highWatermark := p.from.Offsets()
 		p.out.HighWatermark, p.out.LogStartOffset = highWatermark, logStartOffset
-		p.unread = p.next != highWatermark || p.from.Err() != nil
-		if p.next < highWatermark {
+		end := highWatermark
+		p.unread = p.next != end || p.from.Err() != nil
+		if f.replica.id >= 0 {
+			end = p.from.Durable()
+			// The first look tells the leader where the follower is, also with nothing
+			// new. A read from further on would say that it has what it was just given.
+			p.unread = p.next == p.ask.offset && (!f.looked || p.next != end || p.from.Err() != nil)
+		}
+		if p.next < end {
 			sum += p.left
 			first = max(first, p.maxBatch)
 		}
@@ -253,7 +271,7 @@ func (f *fetching) look() (want int64) {
 func (f *fetching) read(p *fetchPart) {
 	limit := max(min(p.left, f.maxBytes-f.size, f.held-f.size), 0)
 	first := f.size == 0 && f.held > 0
-	got, err := p.from.Read(p.next, int(limit), first)
+	got, err := f.readFrom(p, int(limit), first)
 	records := got.Records.Bytes
 	p.out.HighWatermark, p.out.LogStartOffset = got.HighWatermark, got.LogStartOffset
 	if err != nil {
@@ -267,6 +285,7 @@ func (f *fetching) read(p *fetchPart) {
 		f.size += int64(len(records))
 		p.next = nextOffset(records, p.next)
 	}
+	f.failed = f.failed || p.out.Diverging != nil
 	f.full = f.full || f.size > 0 && (p.next < got.HighWatermark || f.size >= f.maxBytes)
 }
 
@@ -290,19 +309,4 @@ func (f *fetching) giveBack(keep int64) {
 		f.api.fetchBytes.Release(f.held - keep)
 		f.held = keep
 	}
-}
-
-// checkEpoch holds what a client believes to be p's leader epoch, -1 for nothing,
-// against what it is (KIP-320).
-func checkEpoch(p Partition, believed int32) error {
-	if believed < 0 {
-		return nil
-	}
-	switch have := p.LeaderEpoch(); {
-	case believed < have:
-		return fmt.Errorf("%w: %d, not %d", errFencedEpoch, have, believed)
-	case believed > have:
-		return fmt.Errorf("%w: %d, not %d", errUnknownEpoch, have, believed)
-	}
-	return nil
 }

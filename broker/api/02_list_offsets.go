@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/headwater/headwater/broker/partition"
 )
 
 // Timestamps that stand for a place in the log.
@@ -28,7 +30,7 @@ func (a *API) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg.
 		for _, p := range t.Partitions {
 			out := kmsg.NewListOffsetsResponseTopicPartition() // offset, timestamp and epoch -1
 			out.Partition = p.Partition
-			if err := a.listOffset(req.Version, t.Topic, p, &out); err != nil {
+			if err := a.listOffset(req.Version, req.ReplicaID >= 0, t.Topic, p, &out); err != nil {
 				out.ErrorCode = int16(a.code(err))
 			}
 			topic.Partitions = append(topic.Partitions, out)
@@ -38,7 +40,7 @@ func (a *API) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg.
 	return resp
 }
 
-func (a *API) listOffset(version int16, topic string, p kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
+func (a *API) listOffset(version int16, replica bool, topic string, p kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
 	from, err := a.partitions.Get(topic, p.Partition)
 	if err != nil {
 		return err
@@ -46,11 +48,17 @@ func (a *API) listOffset(version int16, topic string, p kmsg.ListOffsetsRequestT
 	if err := checkEpoch(from, p.CurrentLeaderEpoch); err != nil {
 		return err
 	}
-	logStartOffset, highWatermark := from.Offsets()
+	leaderEpoch := from.LeaderEpoch()
+	if leaderEpoch < 0 {
+		return fmt.Errorf("%.60s-%d: %w", topic, p.Partition, partition.ErrNotLeader)
+	}
+	logStartOffset, _ := from.Offsets()
 	found := true
 	switch {
+	case p.Timestamp == latest && replica: // what a follower can have
+		out.Offset = from.Durable()
 	case p.Timestamp == latest:
-		out.Offset = highWatermark
+		out.Offset, err = from.LatestOffset()
 	case p.Timestamp == earliest:
 		out.Offset = logStartOffset
 	case p.Timestamp == earliestHere && version >= 8: // there is no remote storage
@@ -68,7 +76,7 @@ func (a *API) listOffset(version int16, topic string, p kmsg.ListOffsetsRequestT
 		out.Offset, out.Timestamp = -1, -1
 		return err
 	}
-	out.LeaderEpoch = from.LeaderEpoch()
+	out.LeaderEpoch = leaderEpoch
 	return nil
 }
 

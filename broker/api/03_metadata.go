@@ -129,7 +129,7 @@ func described(t *cluster.Topic, operations bool) kmsg.MetadataResponseTopic {
 	for index, p := range t.Partitions {
 		part := kmsg.NewMetadataResponseTopicPartition()
 		part.Partition, part.Leader, part.LeaderEpoch = int32(index), p.Leader, p.LeaderEpoch
-		part.Replicas, part.ISR = p.Replicas, p.ISR
+		part.Replicas, part.ISR, part.OfflineReplicas = p.Replicas, p.ISR, p.Offline
 		if p.Leader < 0 {
 			part.ErrorCode = int16(wire.LeaderNotAvailable)
 		}

@@ -1,10 +1,16 @@
 package api
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/group"
 	"github.com/headwater/headwater/broker/wire"
 )
 
@@ -46,5 +52,61 @@ func TestFindCoordinator(t *testing.T) {
 				t.Errorf("%s, version %d: coordinator %d at %s:%d, this broker is %+v", name, version, got.NodeID, got.Host, got.Port, self)
 			}
 		}
+	}
+}
+
+// aRegion is a cluster of several brokers, as one of them knows it.
+type aRegion struct {
+	cluster.Coordinator
+	snapshot *cluster.Snapshot
+}
+
+func (r *aRegion) Snapshot() *cluster.Snapshot { return r.snapshot }
+
+// regionLog is __consumer_offsets in a region, which is made when it is asked for.
+type regionLog struct {
+	group.Log
+	*aRegion
+	made int
+}
+
+func (l *regionLog) Partitions() int32 {
+	t, ok := l.snapshot.Topic(group.Topic)
+	if !ok {
+		return 0
+	}
+	return int32(len(t.Partitions))
+}
+
+func (l *regionLog) Create(context.Context, int32, int16) (int32, error) {
+	l.made++
+	topic := &cluster.Topic{Name: group.Topic, Partitions: []cluster.Partition{{Leader: 1}, {Leader: 2}, {Leader: -1}, {Leader: 9}}}
+	l.snapshot = cluster.NewSnapshot(*l.snapshot, []*cluster.Topic{topic})
+	return 4, nil
+}
+
+// In a region a group is coordinated by the leader of its partition; there may be
+// none that lives. The first who asks has the topic made.
+func TestFindCoordinatorInARegion(t *testing.T) {
+	region := &aRegion{snapshot: cluster.NewSnapshot(cluster.Snapshot{Brokers: []cluster.Broker{{ID: 1, Host: "one", Port: 9092}, {ID: 2, Host: "two", Port: 9093}}}, nil)}
+	log := &regionLog{aRegion: region}
+	cfg := group.DefaultConfig()
+	cfg.Clustered = true
+	b := newBox(t)
+	b.api.cluster = region
+	b.api.cfg.Groups = group.New(cfg, log, func() (time.Time, bool) { return time.Now(), true }, slog.New(slog.DiscardHandler), nil)
+	c := b.dial(t)
+	wants := []string{"1 one:9092 NONE", "2 two:9093 NONE", "-1 :-1 COORDINATOR_NOT_AVAILABLE", "-1 :-1 COORDINATOR_NOT_AVAILABLE"}
+	for i := range 40 {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorKey = fmt.Sprint("group", i)
+		resp := call[*kmsg.FindCoordinatorResponse](t, c, req, 3)
+		got := fmt.Sprintf("%d %s:%d %v", resp.NodeID, resp.Host, resp.Port, code(resp.ErrorCode))
+		if want := wants[group.PartitionFor(req.CoordinatorKey, 4)]; got != want {
+			t.Errorf("%s: %s, want %s", req.CoordinatorKey, got, want)
+		}
+	}
+	if log.made != 1 {
+		t.Errorf("the topic was made %d times", log.made)
 	}
 }

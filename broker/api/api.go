@@ -10,6 +10,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -29,10 +30,13 @@ import (
 // Config is what the answers depend on beside the cluster and its topics.
 type Config struct {
 	BrokerID          int32
-	AutoCreateTopics  bool  // asking for the metadata of an unknown topic makes it
-	DefaultPartitions int32 // told by DescribeConfigs; the coordinator applies it
-	MaxRequestBytes   int32 // of a produce request; 0 for DefaultMaxRequestBytes
-	FetchBytes        int64 // records that are read and not yet written, of all fetches together
+	AutoCreateTopics  bool       // asking for the metadata of an unknown topic makes it
+	DefaultPartitions int32      // told by DescribeConfigs; the coordinator applies it
+	MaxRequestBytes   int32      // of a produce request; 0 for DefaultMaxRequestBytes
+	FetchBytes        int64      // records that are read and not yet written, of all fetches together
+	Listener          string     // the name of the brokers' listener
+	Member            Member     // nil without a region
+	Controller        Controller // nil without a region
 	LogDir            LogDir
 	Groups            *group.Coordinator
 	ZooKeeper         ZooKeeperOffsets // nil without ZooKeeper
@@ -59,14 +63,24 @@ const DefaultMaxRequestBytes = 8 << 20
 // some 8,000 partitions by name.
 const maxPlainBytes = 256 << 10
 
+// maxOrderBytes is the longest request of a controller: it tells of some 200,000
+// partitions at one time.
+const maxOrderBytes = 16 << 20
+
 // Partition is what requests need of a partition; partition.Partition has it.
 type Partition interface {
 	Append(b record.Batch) (baseOffset, nextOffset int64, err error)
-	Await(nextOffset int64, done func(error))
 	Read(fromOffset int64, maxBytes int, atLeastOne bool) (partition.Fetched, error)
 	Watch(wake chan<- struct{}) (stop func())
 	Offsets() (logStartOffset, highWatermark int64)
 	LeaderEpoch() int32
+	Role() (leader, leaderEpoch int32, leads bool)
+	AppendThen(b record.Batch, all bool, done func(baseOffset int64, err error))
+	ReadReplica(partition.ReplicaFetch) (partition.Fetched, *partition.EpochEnd, error)
+	WatchEnd(wake chan<- struct{}) (stop func())
+	Durable() int64
+	LatestOffset() (int64, error)
+	NearestReplica(fromOffset int64, near func(brokerID int32) bool) (brokerID int32, ok bool)
 	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
@@ -99,6 +113,24 @@ func (h hosted) Get(topic string, index int32) (Partition, error) {
 	return p, nil
 }
 
+// placed tells a partition that other brokers have from one that nobody has.
+type placed struct {
+	Partitions
+	cluster cluster.Coordinator
+}
+
+// Get implements Partitions.
+func (p placed) Get(topic string, index int32) (Partition, error) {
+	found, err := p.Partitions.Get(topic, index)
+	if !errors.Is(err, partition.ErrUnknown) {
+		return found, err
+	}
+	if t, ok := p.cluster.Snapshot().Topic(topic); ok && index >= 0 && int(index) < len(t.Partitions) {
+		return nil, fmt.Errorf("%.60s-%d: %w: no replica of it is here", topic, index, partition.ErrNotLeader)
+	}
+	return nil, err
+}
+
 // API answers requests.
 type API struct {
 	cfg        Config
@@ -125,9 +157,9 @@ func New(cfg Config, coordinator cluster.Coordinator, partitions Partitions, pro
 	}
 	a := &API{
 		cfg:        cfg,
-		table:      table, // copied: handlers that named the variable would be an initialisation cycle
+		table:      spoken(cfg.Member != nil),
 		cluster:    coordinator,
-		partitions: partitions,
+		partitions: placed{partitions, coordinator},
 		producers:  producers,
 		log:        log,
 		fetchBytes: semaphore.NewWeighted(cfg.FetchBytes),
@@ -145,6 +177,9 @@ func (a *API) Terms(key, version int16) (server.Terms, error) {
 		return server.Terms{}, err
 	}
 	terms := server.Terms{Name: kmsg.NameForKey(key), MaxBytes: maxPlainBytes}
+	if e.between {
+		terms.MaxBytes = maxOrderBytes
+	}
 	if e.records {
 		terms.MaxBytes, terms.Pipelined = a.cfg.MaxRequestBytes, true
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/quota"
 	"github.com/headwater/headwater/broker/record"
+	"github.com/headwater/headwater/broker/region"
 	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/wire"
@@ -71,9 +72,16 @@ var codes = []struct {
 	{partition.ErrNotLeader, wire.NotLeaderOrFollower},
 	{partition.ErrOutOfOrderSequence, wire.OutOfOrderSequenceNumber},
 	{partition.ErrProducerEpoch, wire.InvalidProducerEpoch},
+	{partition.ErrNotEnoughReplicas, wire.NotEnoughReplicas},
+	{partition.ErrNotEnoughReplicasAfterAppend, wire.NotEnoughReplicasAfterAppend},
+	{partition.ErrFencedLeaderEpoch, wire.FencedLeaderEpoch},
+	{partition.ErrUnknownLeaderEpoch, wire.UnknownLeaderEpoch},
+	{partition.ErrOffsetNotAvailable, wire.OffsetNotAvailable},
+	{partition.ErrISRRefused, wire.IneligibleReplica},
+	{partition.ErrISRSuperseded, wire.InvalidUpdateVersion},
 	{partition.ErrNoProducerID, wire.CoordinatorLoadInProgress}, // as Kafka's: clients ask again
 
-	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the follower asks again, and perhaps it is one by then
+	{replica.ErrNotReplica, wire.UnknownLeaderEpoch}, // as Kafka's: the replica asks again, and is one by then perhaps
 	{replica.ErrStaleBrokerEpoch, wire.StaleBrokerEpoch},
 
 	{cluster.ErrFenced, wire.NotController},
@@ -87,6 +95,9 @@ var codes = []struct {
 	{cluster.ErrIneligibleReplica, wire.IneligibleReplica},
 	{cluster.ErrPreferredNotAvailable, wire.PreferredLeaderNotAvailable},
 	{cluster.ErrNoEligibleLeader, wire.EligibleLeadersNotAvailable},
+	{region.ErrAway, wire.RequestTimedOut}, // clients ask again
+	{region.ErrStaleOrder, wire.StaleControllerEpoch},
+	{region.ErrTopicID, wire.InconsistentTopicID},
 	{cluster.ErrUnknownTopic, wire.UnknownTopicOrPartition},
 	{cluster.ErrTopicExists, wire.TopicAlreadyExists},
 	{cluster.ErrInvalidPartitions, wire.InvalidPartitions},

@@ -14,8 +14,25 @@ import (
 
 // never are the exported errors that no request can meet, and why.
 var never = map[string]string{
-	"disk.ErrLocked":  "from opening the data directory, when no client is there yet",
-	"disk.ErrCrashed": "the crashable disk's, in tests",
+	"disk.ErrLocked":             "from opening the data directory, when no client is there yet",
+	"disk.ErrCrashed":            "the crashable disk's, in tests",
+	"wire.ErrBadAnswer":          "another broker's answer, which no client asked for",
+	"commitlog.ErrReplicaOffset": "from what a follower has fetched",
+	"commitlog.ErrReplicaEpoch":  "from what a follower has fetched",
+
+	// ZooKeeper's are told to clients in cluster's words, by the room between.
+	"zk.ErrAway":             "nothing was asked of ZooKeeper",
+	"zk.ErrUncertain":        "ZooKeeper's answer was lost",
+	"zk.ErrOver":             "the session is over",
+	"zk.ErrMalformed":        "a node is not as the contract says",
+	"zk.ErrTooLarge":         "does not fit into a node",
+	"zk.ErrInvalidName":      "cannot be a node's name",
+	"zk.ErrDuplicateID":      "from registering, when no client is there yet",
+	"zk.ErrMigrating":        "from elections, which no client asks for",
+	"region.ErrOtherCluster": "from joining, which no client asks for",
+	"region.ErrOtherBroker":  "from a start, when no client is there yet",
+	"region.ErrListeners":    "from joining, which no client asks for",
+	"zk.ErrGiveUp":           "ends the client of ZooKeeper",
 }
 
 // Every error that a room exports has a line in errors.go, or a reason why not.

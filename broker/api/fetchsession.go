@@ -26,6 +26,9 @@ type fetchAsk struct {
 	offset      int64 // to read from
 	leaderEpoch int32 // that it believes in; -1: none
 	maxBytes    int32
+
+	lastEpoch      int32 // of a follower's last batch; -1: not told
+	logStartOffset int64 // of a follower's log
 }
 
 // fetchSession is what the broker remembers of one consumer's partitions, so that
@@ -62,7 +65,7 @@ var untold = toldOffsets{-1, -1}
 
 // sessionPartBytes is what a partition of a session takes of memory, beside its
 // topic's name, together with what a fetch over the session adds while it waits.
-const sessionPartBytes = 400
+const sessionPartBytes = 450
 
 func (t fetchTarget) bytes() int64 { return sessionPartBytes + int64(len(t.topic)) }
 
@@ -119,7 +122,7 @@ func (s *fetchSession) news(target fetchTarget, got *wire.FetchedPartition) bool
 		return false // nobody asks for it any more
 	}
 	now := toldOffsets{got.HighWatermark, got.LogStartOffset}
-	hasNews := len(got.Records) > 0 || got.Code != wire.None || now != p.told
+	hasNews := len(got.Records) > 0 || got.Code != wire.None || got.Redirected || got.Diverging != nil || now != p.told
 	if p.told = now; got.Code != wire.None {
 		p.told.highWatermark = untold.highWatermark // that the error has gone will be news too
 	}

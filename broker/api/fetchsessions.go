@@ -124,6 +124,7 @@ func asksOf(req *kmsg.FetchRequest) []fetchAsk {
 			out = append(out, fetchAsk{
 				fetchTarget: fetchTarget{t.Topic, topic.ID(t.TopicID), p.Partition},
 				offset:      p.FetchOffset, leaderEpoch: p.CurrentLeaderEpoch, maxBytes: p.PartitionMaxBytes,
+				lastEpoch: p.LastFetchedEpoch, logStartOffset: p.LogStartOffset,
 			})
 		}
 	}

@@ -407,16 +407,14 @@ func path(group, topic string, partition int32) string {
 	return fmt.Sprintf("/consumers/%s/offsets/%s/%d", group, topic, partition)
 }
 
-func (m memZooKeeper) Commit(_ context.Context, group, topic string, partition int32, offset int64) error {
+func (m memZooKeeper) SetOffset(_ context.Context, group, topic string, partition int32, offset int64) error {
 	m[path(group, topic, partition)] = offset
 	return nil
 }
 
-func (m memZooKeeper) Fetch(_ context.Context, group, topic string, partition int32) (int64, error) {
-	if offset, ok := m[path(group, topic, partition)]; ok {
-		return offset, nil
-	}
-	return -1, nil
+func (m memZooKeeper) OffsetOf(_ context.Context, group, topic string, partition int32) (offset int64, found bool, err error) {
+	offset, found = m[path(group, topic, partition)]
+	return offset, found, nil
 }
 
 // Version 0 keeps offsets in ZooKeeper; without one it is refused, which the log
@@ -451,8 +449,22 @@ func TestOffsetsInZooKeeper(t *testing.T) {
 	if got := code(unknown.Topics[0].Partitions[0].ErrorCode); got != wire.UnknownTopicOrPartition {
 		t.Errorf("unknown topic: %v", got)
 	}
-	if got, _ := flatten(call[*kmsg.OffsetFetchResponse](t, c, fetchOffsets(0, "readers", 0), 0)); got[0].offset != -1 || got[0].code != 0 {
-		t.Errorf("nothing committed: %+v", got)
+	for group, want := range map[string]wire.ErrorCode{"readers": wire.UnknownTopicOrPartition, "a/b": wire.InvalidGroupID, "..": wire.InvalidGroupID, "": wire.InvalidGroupID} {
+		if got, _ := flatten(call[*kmsg.OffsetFetchResponse](t, c, fetchOffsets(0, group, 0), 0)); got[0].offset != -1 || got[0].code != want {
+			t.Errorf("nothing committed for %q: %+v, want %v", group, got, want)
+		}
+		if group == "readers" {
+			continue
+		}
+		req := commitRequest("", -1, "press", 0, 1, "")
+		req.Group = group
+		if got := code(call[*kmsg.OffsetCommitResponse](t, c, req, 0).Topics[0].Partitions[0].ErrorCode); got != want {
+			t.Errorf("commit for %q: %v, want %v", group, got, want)
+		}
+	}
+	long := call[*kmsg.OffsetCommitResponse](t, c, commitRequest("", -1, "press", 0, 1, strings.Repeat("m", 4097)), 0)
+	if got := code(long.Topics[0].Partitions[0].ErrorCode); got != wire.OffsetMetadataTooLarge || len(zk) != 1 {
+		t.Errorf("long metadata: %v, and ZooKeeper has %v", got, zk)
 	}
 }
 

@@ -43,6 +43,7 @@ type memPartition struct {
 	watchers     map[chan<- struct{}]bool
 	afterLook    func() // called once, without the lock, when a fetch has looked at it
 	afterOffsets func() // likewise
+	others       replicas
 }
 
 func (p *memPartition) Append(b record.Batch) (baseOffset, nextOffset int64, err error) {
@@ -359,24 +360,21 @@ func (l offsetsLog) Partitions() int32 {
 	return int32(len(t.Partitions))
 }
 
-func (l offsetsLog) Create(ctx context.Context, partitions int32) (int32, error) {
+func (l offsetsLog) Create(ctx context.Context, partitions int32, _ int16) (int32, error) {
 	_, err := l.solo.CreateTopic(ctx, cluster.NewTopic{Name: group.Topic, Partitions: partitions, ReplicationFactor: 1})
 	return partitions, err
 }
 
 func (l offsetsLog) Append(index int32, b record.Batch, done func(int64, error)) {
-	baseOffset, nextOffset, err := l.at(index).Append(b)
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	l.at(index).Await(nextOffset, func(err error) { done(baseOffset, err) })
+	l.at(index).AppendThen(b, false, done)
 }
 
 func (l offsetsLog) Read(index int32, fromOffset int64, maxBytes int) ([]byte, error) {
 	f, err := l.at(index).Read(fromOffset, maxBytes, true)
 	return f.Records.Bytes, err
 }
+
+func (l offsetsLog) Settle(_ int32, done func(error)) { done(nil) }
 
 func (l offsetsLog) Offsets(index int32) (int64, int64, error) {
 	start, end := l.at(index).Offsets()

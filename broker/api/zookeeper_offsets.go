@@ -2,20 +2,23 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/group"
+	"github.com/headwater/headwater/broker/partition"
 )
 
 // ZooKeeperOffsets keeps offsets where OffsetCommit and OffsetFetch of version 0
 // have them: as decimal text in the znode
 // /consumers/<group>/offsets/<topic>/<partition>.
 type ZooKeeperOffsets interface {
-	Commit(ctx context.Context, group, topic string, partition int32, offset int64) error
-	// Fetch returns -1 where nothing was committed.
-	Fetch(ctx context.Context, group, topic string, partition int32) (int64, error)
+	// OffsetOf returns the offset, found false where there is none.
+	OffsetOf(ctx context.Context, group, topic string, partition int32) (offset int64, found bool, err error)
+	// SetOffset writes it, and makes what is missing of the path.
+	SetOffset(ctx context.Context, group, topic string, partition int32, offset int64) error
 }
 
 // commitToZooKeeper fills in the codes for a request of version 0.
@@ -27,7 +30,7 @@ func (a *API) commitToZooKeeper(ctx context.Context, from caller, req *kmsg.Offs
 			case a.cfg.ZooKeeper == nil:
 				err = a.withoutZooKeeper(from)
 			case err == nil:
-				err = a.cfg.ZooKeeper.Commit(ctx, req.Group, t.Topic, p.Partition, p.Offset)
+				err = a.setOffset(ctx, req.Group, t.Topic, &p)
 			}
 			resp.Topics[i].Partitions[j].ErrorCode = int16(a.code(err))
 		}
@@ -48,7 +51,7 @@ func (a *API) fetchFromZooKeeper(ctx context.Context, from caller, req *kmsg.Off
 			case a.cfg.ZooKeeper == nil:
 				err = a.withoutZooKeeper(from)
 			case err == nil:
-				p.Offset, err = a.cfg.ZooKeeper.Fetch(ctx, req.Group, t.Topic, index)
+				p.Offset, err = a.offsetIn(ctx, req.Group, t.Topic, index)
 			}
 			p.ErrorCode = int16(a.code(err))
 			topic.Partitions = append(topic.Partitions, p)
@@ -56,6 +59,34 @@ func (a *API) fetchFromZooKeeper(ctx context.Context, from caller, req *kmsg.Off
 		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp
+}
+
+// setOffset keeps the offset alone: for metadata there is no room in the znode, but
+// it is held to its limit as in other versions.
+func (a *API) setOffset(ctx context.Context, id, topic string, p *kmsg.OffsetCommitRequestTopicPartition) error {
+	if !group.NamesNode(id) {
+		return errGroupID
+	}
+	if err := a.cfg.Groups.CheckMetadata(text(p.Metadata)); err != nil {
+		return err
+	}
+	return a.cfg.ZooKeeper.SetOffset(ctx, id, topic, p.Partition, p.Offset)
+}
+
+// offsetIn returns the offset or, where there is none, -1 and the error that Kafka
+// has for that in version 0.
+func (a *API) offsetIn(ctx context.Context, id, topic string, index int32) (int64, error) {
+	if !group.NamesNode(id) {
+		return -1, errGroupID
+	}
+	offset, found, err := a.cfg.ZooKeeper.OffsetOf(ctx, id, topic, index)
+	if err != nil {
+		return -1, err
+	}
+	if !found {
+		return -1, fmt.Errorf("%.60s-%d: no offset in ZooKeeper: %w", topic, index, partition.ErrUnknown)
+	}
+	return offset, nil
 }
 
 // maxToldClients bounds how many clients are remembered as told.

@@ -57,6 +57,8 @@ type Coordinator interface {
 	// Reassign has the partition move to other brokers; nil ends a move that is
 	// under way.
 	Reassign(ctx context.Context, name string, index int32, replicas []int32) error
+	// Reassignments returns the partitions of of that are on their way, nil for all.
+	Reassignments(ctx context.Context, of []TopicPartition) (map[TopicPartition]Assignment, error)
 }
 
 // Alteration is a change of settings, by the topics' names for them.
@@ -80,6 +82,7 @@ type NewPartitions struct {
 	Topic        string
 	Count        int32     // of all partitions then
 	Assignment   [][]int32 // broker ids for each new one; nil: the coordinator's choice
+	Own          bool      // in place of the two above: one that is this broker's alone, if it has none
 	ValidateOnly bool
 }
 
@@ -90,6 +93,7 @@ type NewTopic struct {
 	ReplicationFactor int16             // -1: the broker's default
 	Assignment        map[int32][]int32 // broker ids by partition, in place of the two above; empty: none
 	Overrides         map[string]string // settings by Kafka's names
+	Local             bool              // it is for this broker's devices: a gateway keeps it to itself
 	ForDevice         bool              // a device's message caused it: it counts against the limit of those
 	ValidateOnly      bool
 }

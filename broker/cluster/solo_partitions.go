@@ -92,6 +92,11 @@ func (s *Solo) Reassign(_ context.Context, name string, index int32, replicas []
 	return s.checkReplicas(index, replicas)
 }
 
+// Reassignments implements Coordinator: a partition that has one place is on no way.
+func (s *Solo) Reassignments(context.Context, []TopicPartition) (map[TopicPartition]Assignment, error) {
+	return nil, nil
+}
+
 // find reports whether there is such a partition.
 func (s *Solo) find(name string, index int32) error {
 	t, ok := s.Snapshot().Topic(name)

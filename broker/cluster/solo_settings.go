@@ -18,7 +18,7 @@ func (s *Solo) AlterTopic(_ context.Context, name string, a Alteration) error {
 		return fmt.Errorf("%w: %.60q", ErrUnknownTopic, name)
 	}
 	t := *found
-	overrides, changed, err := a.apply(t.Overrides, s.defaults)
+	overrides, changed, err := a.Apply(t.Overrides, s.defaults)
 	if err != nil || !changed || a.ValidateOnly {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Solo) AlterDefaults(_ context.Context, of Scope, a Alteration) error {
 	if of == ThisBroker {
 		set = &next.Defaults.ThisBroker
 	}
-	altered, changed, err := a.apply(*set, s.cfg.Defaults)
+	altered, changed, err := a.Apply(*set, s.cfg.Defaults)
 	if err != nil || !changed || a.ValidateOnly {
 		return err
 	}
@@ -58,9 +58,9 @@ func (s *Solo) AlterDefaults(_ context.Context, of Scope, a Alteration) error {
 	return nil
 }
 
-// apply returns what a makes of the settings that were set, over those that are
+// Apply returns what a makes of the settings that were set, over those that are
 // inherited, and whether that is something else.
-func (a Alteration) apply(set map[string]string, inherited topic.Settings) (altered map[string]string, changed bool, err error) {
+func (a Alteration) Apply(set map[string]string, inherited topic.Settings) (altered map[string]string, changed bool, err error) {
 	from := set
 	if a.Replace {
 		from = nil

@@ -131,14 +131,17 @@ func (l *Log) loadAges(m mark) {
 // of their own those of the ones that are about to take their place. It must follow
 // a change of them, or of the list. retainMu is held.
 func (l *Log) saveAges(coming ...*segment) error {
+	return l.saveAgesOf(func(sealed []*segment) []*segment { return append(slices.Clip(sealed), coming...) })
+}
+
+// saveAgesOf puts the readings of some segments on stable storage, and no others.
+// retainMu is held.
+func (l *Log) saveAgesOf(which func(sealed []*segment) []*segment) error {
 	l.mu.Lock()
 	due, segments := l.agesDue, l.view.Load().segments
 	l.agesDue = 0 // what is sealed from here on is due anew
 	ages := make(map[int64]age, len(segments))
-	for _, s := range segments[:len(segments)-1] {
-		ages[s.baseOffset] = s.age
-	}
-	for _, s := range coming {
+	for _, s := range which(segments[:len(segments)-1]) {
 		ages[s.baseOffset] = s.age
 	}
 	l.mu.Unlock()

@@ -31,14 +31,15 @@ func autoBudget(freeBytes, heldBytes int64) int64 {
 type dropReason int
 
 const (
-	byRetention dropReason = iota // it was what the topic's settings no longer keep
-	byBudget                      // the box's budget needed its room
-	byFullDisk                    // the file system was full before the budget was
-	byDelete                      // someone asked for it (DeleteRecords)
+	byRetention  dropReason = iota // it was what the topic's settings no longer keep
+	byBudget                       // the box's budget needed its room
+	byFullDisk                     // the file system was full before the budget was
+	byDelete                       // someone asked for it (DeleteRecords)
+	byTruncation                   // the leader's log has others, or begins later
 	dropReasons
 )
 
-var dropLabels = [dropReasons]string{byRetention: "retention", byBudget: "budget", byFullDisk: "disk_full", byDelete: "delete_records"}
+var dropLabels = [dropReasons]string{byRetention: "retention", byBudget: "budget", byFullDisk: "disk_full", byDelete: "delete_records", byTruncation: "truncation"}
 
 // refusalHolds is for how long the answer that there is no room stands, so that
 // those who try again at once do not each have all segments looked through.

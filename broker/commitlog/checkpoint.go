@@ -143,8 +143,8 @@ func (d *Dir) loadCheckpoint() error {
 		d.startOffsets = d.loadOffsets(startOffsetFile) // it has no checksum: a flipped bit would move a start
 		maps.DeleteFunc(d.startOffsets, func(_ string, offset int64) bool { return offset == 0 })
 	}
-	for _, file := range []string{recoveryPointFile, highWatermarkFile, startOffsetFile} {
-		offsets, _ := d.readOffsets(file) // one that cannot be read says nothing of any log
+	d.highWatermarks = d.loadOffsets(highWatermarkFile)
+	for _, offsets := range []map[string]int64{d.highWatermarks, d.listedIn(recoveryPointFile), d.listedIn(startOffsetFile)} {
 		for name := range offsets {
 			d.listed[name] = true
 		}
@@ -170,6 +170,13 @@ func (d *Dir) loadOffsets(name string) map[string]int64 {
 	return offsets
 }
 
+// listedIn is loadOffsets for a file of which only the names count: one that cannot
+// be read says nothing of any log.
+func (d *Dir) listedIn(name string) map[string]int64 {
+	offsets, _ := d.readOffsets(name)
+	return offsets
+}
+
 func (d *Dir) readOffsets(name string) (map[string]int64, error) {
 	data, err := disk.ReadFile(d.fs, filepath.Join(d.path, name), maxCheckpointBytes)
 	if err != nil {
@@ -182,21 +189,32 @@ func (d *Dir) readOffsets(name string) (map[string]int64, error) {
 func (d *Dir) checkpoint(kafka bool) error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
-	d.appended.Store(0)
+	return d.writeCheckpoint(kafka)
+}
+
+// currentMarks is where the logs stand, those that are not open as they did.
+func (d *Dir) currentMarks() map[string]mark {
 	logs := d.openLogs()
 	d.mu.Lock()
-	marks := maps.Clone(d.marks) // of logs that are not open: as they were
+	marks := maps.Clone(d.marks)
 	d.mu.Unlock()
 	for _, l := range logs {
 		marks[l.name] = l.mark()
 	}
+	return marks
+}
+
+// writeCheckpoint is checkpoint for who holds checkpointMu.
+func (d *Dir) writeCheckpoint(kafka bool) error {
+	d.appended.Store(0)
+	marks := d.currentMarks()
 	if err := disk.WriteFile(d.fs, filepath.Join(d.path, checkpointFile), formatMarks(marks)); err != nil || !kafka {
 		return err
 	}
 	for name := range marks {
 		d.listed[name] = true // in one of the files at least, if it ends here
 	}
-	for _, f := range []struct { // in an order that keeps start <= high watermark <= recovery point, wherever it ends
+	for _, f := range []struct { // in an order that keeps start <= high watermark, wherever it ends
 		name   string
 		offset func(mark) int64
 	}{
@@ -218,6 +236,7 @@ func (d *Dir) checkpoint(kafka bool) error {
 func (d *Dir) unlist(name string) error {
 	d.mu.Lock()
 	delete(d.startOffsets, name)
+	delete(d.highWatermarks, name)
 	delete(d.marks, name)
 	d.mu.Unlock()
 	d.checkpointMu.Lock()
@@ -282,21 +301,28 @@ func (l *Log) setSynced(p point) {
 	l.synced = p
 }
 
-// mark is where l stands.
+// mark is where l stands, for a checkpoint.
 func (l *Log) mark() mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.synced
+	l.saidDurable = max(l.saidDurable, p.offset)
+	start := min(max(l.StartOffset(), l.startOffset), p.offset)
 	highWatermark := p.offset
 	if l.highWatermark >= 0 {
-		highWatermark = min(l.highWatermark, p.offset)
+		highWatermark = max(min(l.highWatermark, p.offset), start)
 	}
-	active := l.view.Load().active()
-	return mark{
+	m := mark{
 		topicID: l.topicID, segment: p.segment, last: p.last, position: p.position, recoveryPoint: p.offset,
-		startOffset: min(max(l.StartOffset(), l.startOffset), p.offset), highWatermark: highWatermark,
-		firstAppend: active.firstAppend, lastAppend: active.lastAppend,
+		startOffset: start, highWatermark: highWatermark,
 	}
+	for _, s := range slices.Backward(l.view.Load().segments) { // the active one, but for a log about to be truncated
+		if s.baseOffset == p.segment {
+			m.firstAppend, m.lastAppend = s.firstAppend, s.lastAppend
+			break
+		}
+	}
+	return m
 }
 
 // holds reports whether the active segment still has what m says: then what is

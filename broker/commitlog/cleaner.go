@@ -71,7 +71,7 @@ func (c *Cleaner) CleanDirtiest(ctx context.Context, logs []Compactable) (more b
 		c.dir.log.Info("log compacted", "log", l.name, "fromOffset", from, "toOffset", r.end, "readBytes", r.stats.readBytes,
 			"writtenBytes", r.stats.writtenBytes, "recordsRemoved", r.stats.recordsRemoved, "freedBytes", r.stats.freedBytes, "took", time.Since(start))
 	case ctx.Err() != nil || errors.Is(err, ErrClosed):
-	case errors.Is(err, errChanged): // by retention or a repair: the next look starts over
+	case errors.Is(err, errChanged): // by retention, a repair or a truncation: the next look starts over
 	default:
 		c.resting[l.name] = time.Now().Add(restAfterFailure)
 		c.dir.metrics.uncleanableLogs.Set(float64(len(c.resting)))
@@ -205,7 +205,7 @@ func (t *throttle) count(ctx context.Context, n int64) error {
 }
 
 // errChanged ends a round over a log whose segments are others by now.
-var errChanged = errors.New("segments were removed or replaced meanwhile")
+var errChanged = errors.New("segments were removed, replaced or truncated meanwhile")
 
 // cleanFailure says where compaction failed.
 func cleanFailure(s *segment, err error) error {

@@ -187,3 +187,46 @@ func TestCompactOfADeletedLog(t *testing.T) {
 		t.Errorf("compaction ends with %v; the checkpoint says %d", err, d.cleanPoints.get("t-0"))
 	}
 }
+
+// What was compacted and then cut off is dirty again, also when it is cut off while a
+// compaction runs: that gives up, and takes no record for the sake of one that is gone.
+func TestCompactionOfATruncatedLog(t *testing.T) {
+	for _, during := range []int{0, 7, 12} { // after it; when all keys are noted; when the last batch was looked at
+		d := start(t, disk.NewCrash(0), Options{})
+		l := d.mustOpen(t, "t-0", compacting)
+		write := func(value string) {
+			t.Helper()
+			for _, key := range []string{"a", "b", "c"} {
+				l.mustAppend(t, keyedBatch(t, record.None, keyed{key: key, value: strings.Repeat(value, 80)}))
+			}
+			seal(t, l)
+		}
+		write("one")
+		write("two")
+		o, calls := cleanerOptions, 0
+		o.Decompress = func(c record.Codec, src []byte, maxBytes int64) ([]byte, error) {
+			if calls++; calls == during {
+				mustDo(t, l.Truncate(4))
+			}
+			return cleanerOptions.Decompress(c, src, maxBytes)
+		}
+		NewCleaner(d.Dir, o).CleanDirtiest(t.Context(), []Compactable{whole(l)})
+		if during == 0 {
+			mustDo(t, l.Truncate(4))
+		}
+		if at := d.cleanPoints.get("t-0"); at > 4 || l.EndOffset() != 4 {
+			t.Errorf("during %d: compacted before %d, and the log ends at %d", during, at, l.EndOffset())
+		}
+		if got := latest(contents(t, l.Log)); during == 7 && (got["a"][:3] != "two" || got["b"] == "" || got["c"] == "") {
+			t.Errorf("the log has %.5q", got)
+		}
+		write("three")
+		write("four")
+		compact(t, d.Dir, cleanerOptions, whole(l))
+		all := contents(t, l.Log)
+		checkCompacted(t, l.Log, all)
+		if got := latest(all); len(all) != 3 || got["a"][:4] != "four" {
+			t.Errorf("during %d: %d records are left, %.5q", during, len(all), got)
+		}
+	}
+}

@@ -55,6 +55,19 @@ func (p *cleanPoints) set(name string, offset int64) error {
 	return p.save()
 }
 
+// lower notes, durably, that a log is compacted before offset at most: what comes
+// from there on will be another.
+func (p *cleanPoints) lower(name string, offset int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.load()
+	if p.offsets[name] <= offset {
+		return nil
+	}
+	p.offsets[name] = offset
+	return p.save()
+}
+
 // drop forgets a log that is about to be deleted: another of its name begins anew.
 func (p *cleanPoints) drop(name string) error {
 	p.mu.Lock()

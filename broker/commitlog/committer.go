@@ -43,6 +43,7 @@ const (
 type telling struct {
 	durableEnd int64
 	failure    bool
+	cuts       int64 // of the log, when that was
 }
 
 func newCommitter(o Options) *committer {
@@ -234,6 +235,11 @@ func (l *Log) tell() {
 	if l.told.failure {
 		return
 	}
+	l.tellMu.Lock()
+	defer l.tellMu.Unlock()
+	if cuts := l.cuts.Load(); cuts != l.told.cuts { // before the end is looked at: it is not an earlier one then
+		l.told.durableEnd, l.told.cuts = -1, cuts
+	}
 	l.mu.Lock()
 	notify, failure := l.notify, l.failed
 	l.mu.Unlock()
@@ -254,4 +260,11 @@ func (l *Log) tell() {
 		l.log.Error("log offline", "log", l.name, "durableEnd", durableEnd, "err", failure)
 	}
 	notify(durableEnd, failure)
+}
+
+// awaitTelling returns when no call of notify is under way that may tell of what was
+// before.
+func (l *Log) awaitTelling() {
+	l.tellMu.Lock()
+	defer l.tellMu.Unlock()
 }

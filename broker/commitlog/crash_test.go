@@ -30,6 +30,7 @@ type story struct {
 	durable  int64                   // told to be
 	minStart int64                   // that was shown, or answered
 	maxStart int64                   // as far as retention and deletion have got
+	emptyAt  int64                   // it may be empty, and start here; -1: it may not
 	epoch    int32                   // that the next append is of
 	kept     int32                   // the latest of what is durable, or was; -1
 	begun    bool                    // OpenLog was called
@@ -76,7 +77,7 @@ func (w *world) story(name string) *story {
 	if len(all) == 0 || all[len(all)-1].ending {
 		w.ids++
 		w.stories[name] = append(all, &story{
-			topicID: fmt.Sprintf("%020dAA", w.ids), kept: -1, settings: w.settings[name], times: map[int64]time.Duration{}, keys: newKeyStory(),
+			topicID: fmt.Sprintf("%020dAA", w.ids), kept: -1, emptyAt: -1, settings: w.settings[name], times: map[int64]time.Duration{}, keys: newKeyStory(),
 		})
 	}
 	all = w.stories[name]
@@ -200,7 +201,7 @@ func (w *world) work(d *running, steps int) error {
 
 // step does one thing to a log, or to all.
 func (w *world) step(d *running, c *Cleaner, l *watched, s *story, i int) (err error) {
-	switch w.rng.IntN(21) {
+	switch w.rng.IntN(26) {
 	case 0:
 		if w.policy == OS {
 			l.dir.syncAll()
@@ -229,6 +230,14 @@ func (w *world) step(d *running, c *Cleaner, l *watched, s *story, i int) (err e
 		}
 	case 10, 11, 12:
 		return w.clean(d, c)
+	case 13, 14:
+		return w.truncate(l, s)
+	case 15:
+		return w.reset(l, s)
+	case 16, 17, 18:
+		return w.appendReplicas(d, l, s, i)
+	case 19:
+		return w.saveHighWatermarks(d)
 	default:
 		return w.append(d, l, s, i)
 	}
@@ -363,6 +372,10 @@ func (w *world) workUntilCut(life int) {
 func (w *world) check(l *watched, s *story) {
 	w.t.Helper()
 	first, end := l.StartOffset(), l.EndOffset()
+	if s.emptyAt >= 0 && first == s.emptyAt && end == first {
+		s.emptied(first)
+	}
+	s.emptyAt = -1
 	if first < s.minStart || first > s.maxStart || end < first || end > s.maxEnd || l.DurableEnd() != end {
 		w.fatalf("%s: log is %d to %d, durable to %d; it can be from %d or up to %d, to %d", l.name, first, end, l.DurableEnd(), s.minStart, s.maxStart, s.maxEnd)
 	}
@@ -377,6 +390,7 @@ func (w *world) check(l *watched, s *story) {
 		w.fatalf("%s: %v", l.name, err)
 	}
 	kept := s.batches[:0]
+	missing := false
 	if s.settings.Compact {
 		kept, got = w.checkKeys(l, s, got), nil
 	}
@@ -384,10 +398,15 @@ func (w *world) check(l *watched, s *story) {
 		switch {
 		case s.settings.Compact:
 		case bytes.HasPrefix(got, b):
+			if missing && len(kept) > 0 {
+				w.fatalf("%s: %d to %d has the batch at %d, and not all before it", l.name, first, end, b.BaseOffset())
+			}
 			got = got[len(b):]
-			kept = append(kept, b)
+			kept, missing = append(kept, b), false
 		case b.NextOffset() > first && b.NextOffset() <= s.durable && w.policy != OS:
 			w.fatalf("%s: %d to %d has not the batch at %d, which was durable", l.name, first, end, b.BaseOffset())
+		default:
+			missing = true
 		}
 	}
 	if len(got) > 0 {
@@ -417,6 +436,10 @@ func (w *world) checkEpochs(l *watched, s *story) {
 	start, end := l.StartOffset(), l.EndOffset()
 	var want epochs
 	batches := split(w.t, all)
+	lowest := int32(-1)
+	if len(batches) > 0 && batches[0].BaseOffset() > start { // a leader's log had a gap, and an earlier epoch may end in it
+		lowest = batches[0].LeaderEpoch()
+	}
 	if s.settings.Compact { // of an epoch nothing may be left
 		batches = s.batches
 	}
@@ -430,10 +453,13 @@ func (w *world) checkEpochs(l *watched, s *story) {
 	if last < s.kept || len(all) > 0 && last != want.last() || err != nil {
 		w.fatalf("%s: last epoch %d, %v; the batches have %v, and there was %d", l.name, last, err, want, s.kept)
 	}
-	if len(all) == 0 && last >= 0 { // its batches are deleted
+	if len(all) == 0 { // its batches are deleted, and what is known of them may be forgotten
 		want = epochs{{last, start}}
+		if last < 0 {
+			want = nil
+		}
 	}
-	for epoch := int32(-1); epoch <= last+1; epoch++ {
+	for epoch := lowest; epoch <= last+1; epoch++ {
 		found, endOffset, err := l.EndOffsetForEpoch(epoch)
 		if wantEpoch, wantEnd := want.endOffset(epoch, end); found != wantEpoch || endOffset != wantEnd || err != nil {
 			w.fatalf("%s: %d to %d: epoch %d ends as %d at %d, %v; want %d at %d by %v", l.name, start, end, epoch, found, endOffset, err, wantEpoch, wantEnd, want)
@@ -447,7 +473,7 @@ func (w *world) checkFiles(d *Dir) {
 	w.t.Helper()
 	start, highWatermark, recoveryPoint := d.loadOffsets(startOffsetFile), d.loadOffsets(highWatermarkFile), d.loadOffsets(recoveryPointFile)
 	for name := range recoveryPoint {
-		if start[name] > highWatermark[name] || highWatermark[name] > recoveryPoint[name] {
+		if start[name] > highWatermark[name] || start[name] > recoveryPoint[name] {
 			w.fatalf("%s: checkpoints say start %d, high watermark %d, recovery point %d", name, start[name], highWatermark[name], recoveryPoint[name])
 		}
 	}
@@ -456,9 +482,9 @@ func (w *world) checkFiles(d *Dir) {
 // checkOffsets compares them with a log that was just opened.
 func (w *world) checkOffsets(l *watched) {
 	w.t.Helper()
-	start, recoveryPoint := l.dir.loadOffsets(startOffsetFile)[l.name], l.dir.loadOffsets(recoveryPointFile)[l.name]
-	if start > l.StartOffset() || recoveryPoint > l.EndOffset() {
-		w.fatalf("%s is %d to %d; checkpoints say start %d, recovery point %d", l.name, l.StartOffset(), l.EndOffset(), start, recoveryPoint)
+	start, recoveryPoint, highWatermark := l.dir.loadOffsets(startOffsetFile)[l.name], l.dir.loadOffsets(recoveryPointFile)[l.name], l.dir.loadOffsets(highWatermarkFile)[l.name]
+	if start > l.StartOffset() || recoveryPoint > l.EndOffset() || highWatermark > l.EndOffset() {
+		w.fatalf("%s is %d to %d; checkpoints say start %d, high watermark %d, recovery point %d", l.name, l.StartOffset(), l.EndOffset(), start, highWatermark, recoveryPoint)
 	}
 }
 

@@ -19,6 +19,8 @@ type keyStory struct {
 	gone       map[int64]bool // offsets of records that were not there any more
 	sequence   int32          // the idempotent producer's next
 	lastOffset int64          // of its last batch; -1
+
+	highWatermark int64 // the highest that a compaction was told
 }
 
 // look is a compaction that may have got as far as an offset.
@@ -117,6 +119,7 @@ func (w *world) clean(d *running, c *Cleaner) error {
 // mayClean notes how far a compaction may get: sealed segments below the high
 // watermark, and what is old enough.
 func (w *world) mayClean(l *watched, s *story, highWatermark int64) {
+	s.keys.highWatermark = max(s.keys.highWatermark, highWatermark)
 	end := min(highWatermark, l.view.Load().active().baseOffset)
 	for _, b := range s.batches {
 		if w.waited(s.times[b.BaseOffset()]) < s.settings.MinCompactionLag {

@@ -60,8 +60,9 @@ type Dir struct {
 	logs  map[string]*Log // nil while one is opened
 	marks map[string]mark // of logs that are not open
 
-	closedWell   map[string]bool  // logs that are as their marks say
-	startOffsets map[string]int64 // of Kafka's checkpoint, when ours cannot be used
+	closedWell     map[string]bool  // logs that are as their marks say
+	startOffsets   map[string]int64 // of Kafka's checkpoint, when ours cannot be used
+	highWatermarks map[string]int64 // of Kafka's checkpoint, as it was found
 }
 
 // OpenDir opens the data directory at path, and makes it when it is missing. It
@@ -210,14 +211,20 @@ func (d *Dir) Volume() (capacity, free int64) {
 }
 
 // ClusterID is the cluster that the data belongs to.
-func (d *Dir) ClusterID() string { return d.identity.clusterID }
+func (d *Dir) ClusterID() string { return d.who().clusterID }
 
 // WallTrusted reports whether the machine's time of day was known to be right when
 // it was last looked at.
 func (d *Dir) WallTrusted() bool { return d.clock.trusted() != untrusted }
 
 // BrokerID is the broker that the data belongs to.
-func (d *Dir) BrokerID() int32 { return d.identity.brokerID }
+func (d *Dir) BrokerID() int32 { return d.who().brokerID }
+
+func (d *Dir) who() identity {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.identity
+}
 
 // Names returns the logs on disk, open or not, by name. A directory whose creation
 // was cut short, before anything could be appended, is not among them.
@@ -355,6 +362,9 @@ func (d *Dir) makeAndLoad(l *Log, topicID string) error {
 		m = mark{segment: -1}
 	}
 	m.startOffset = max(m.startOffset, startOffset)
+	if m, err = l.finishReset(m); err != nil {
+		return err
+	}
 	return l.load(m)
 }
 
@@ -378,6 +388,35 @@ func (d *Dir) DeleteLog(name string) error {
 	return nil
 }
 
+// setAsideDir is where logs are kept that an operator may want, a directory for each.
+const setAsideDir = "set-aside"
+
+// SetAside puts a log that is not open where nothing reads or removes it, and returns
+// that place. It counts against no budget.
+func (d *Dir) SetAside(name string) (path string, err error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	if d.find(name) != nil {
+		return "", fmt.Errorf("set log %s aside: it is open", name)
+	}
+	root := filepath.Join(d.path, setAsideDir)
+	path = filepath.Join(root, fmt.Sprintf("%s.%d", name, time.Now().UnixNano()))
+	if err = d.cleanPoints.drop(name); err == nil {
+		err = d.fs.MkdirAll(root, 0o755)
+	}
+	if err == nil {
+		err = d.setAside(name, path)
+	}
+	if err == nil {
+		err = d.fs.SyncDir(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("set log %s aside: %w", name, err)
+	}
+	return path, nil
+}
+
 func (d *Dir) setAside(name, grave string) error {
 	d.admin.Lock()
 	defer d.admin.Unlock()
@@ -389,6 +428,7 @@ func (d *Dir) setAside(name, grave string) error {
 	d.mu.Lock()
 	delete(d.logs, name)
 	delete(d.marks, name)
+	delete(d.highWatermarks, name)
 	delete(d.closedWell, name)
 	d.mu.Unlock()
 	if err := d.fs.Rename(filepath.Join(d.path, name), grave); err != nil {

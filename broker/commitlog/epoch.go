@@ -54,14 +54,20 @@ func (e epochs) from(logStartOffset int64) epochs {
 // its end is one whose first batch was lost. Where every batch was deleted, that
 // may be all there is, and stays.
 func (e epochs) within(logStartOffset, logEndOffset int64) epochs {
-	n := len(e)
-	for n > 0 && e[n-1].startOffset >= logEndOffset {
-		n--
-	}
+	n := len(e.before(logEndOffset))
 	if n == 0 && len(e) > 0 && logStartOffset == logEndOffset && e[0].startOffset == logEndOffset {
 		n = 1
 	}
 	return e[:n].from(logStartOffset)
+}
+
+// before leaves out the epochs that begin at a log's end or behind it.
+func (e epochs) before(logEndOffset int64) epochs {
+	n := len(e)
+	for n > 0 && e[n-1].startOffset >= logEndOffset {
+		n--
+	}
+	return e[:n]
 }
 
 // endOffset answers as Kafka does (KIP-101, KIP-279): the latest epoch up to the

@@ -73,6 +73,7 @@ type watched struct {
 	mu      sync.Mutex
 	durable int64
 	err     error
+	cuts    int64 // truncations
 	calls   int
 	changed chan struct{}
 }
@@ -86,10 +87,10 @@ func (d *running) open(name, topicID string, s Settings) (*watched, error) {
 	l.Notify(func(durableEnd int64, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if durableEnd < w.durable || w.err != nil {
+		if durableEnd < w.durable && l.cuts.Load() == w.cuts || w.err != nil {
 			panic(fmt.Sprintf("told %d, %v after %d, %v", durableEnd, err, w.durable, w.err))
 		}
-		w.durable, w.err = durableEnd, err
+		w.durable, w.err, w.cuts = durableEnd, err, l.cuts.Load()
 		w.calls++
 		select {
 		case w.changed <- struct{}{}:
@@ -107,6 +108,23 @@ func (d *running) mustOpen(t testing.TB, name string, s Settings) *watched {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Truncate and Reset are those of the log, after which what was told before does not
+// count.
+func (w *watched) Truncate(endOffset int64) error {
+	return w.renewed(w.Log.Truncate(endOffset))
+}
+
+func (w *watched) Reset(startOffset int64) error {
+	return w.renewed(w.Log.Reset(startOffset))
+}
+
+func (w *watched) renewed(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.durable = min(w.durable, w.DurableEnd())
+	return err
 }
 
 func (w *watched) told() (durable int64, calls int, err error) {

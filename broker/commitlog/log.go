@@ -38,6 +38,7 @@ type Log struct {
 	unsynced commitGroup  // since the committer's last sync began
 	start    atomic.Int64 // offset that the log was told to start at; a first segment that begins later says more
 	closed   atomic.Bool
+	cuts     atomic.Int64 // truncations and resets; counted once the end is the new one, before it is anything else's
 	epochs   logEpochs
 
 	retainMu sync.Mutex // held while files of sealed segments are removed or replaced; guards unsyncedNames
@@ -59,8 +60,10 @@ type Log struct {
 	synced        point                  // the end of the last that is on stable storage
 	highWatermark int64                  // -1: as far as is synced
 	startOffset   int64                  // that a checkpoint says: start, or where it is to be
+	saidDurable   int64                  // no checkpoint says a recovery point or a high watermark beyond it
 	agesDue       time.Duration          // since when there are ages to save; 0 when there are none
 
+	tellMu  sync.Mutex  // held while notify is called; taken before mu, with nothing else held
 	told    telling     // only the committer's worker that has the log touches it
 	pending commitState // guarded by committer.mu
 	urgent  bool        // guarded by committer.mu
@@ -69,8 +72,14 @@ type Log struct {
 // Notify sets the function that is called when the durable end moves, and once
 // with the reason when the log fails or is deleted. It must be set before the
 // first Append. Under every policy the calls come from Dir.Run's goroutines, in
-// order, one at a time for a log, and with no lock held. Under OS they may come a
-// tick later: who appends looks at DurableEnd.
+// order, one at a time for a log, and with no lock held that a method takes, but for
+// Truncate, Reset and AppendReplica. Under OS they may come a tick later: who appends
+// looks at DurableEnd.
+//
+// The ends that are told grow, until the log is truncated or reset. Once that has
+// returned no end from before is told any more, and what is told begins anew, with
+// the end as it is then: who truncates looks at DurableEnd, too, and holds no lock
+// that fn takes.
 func (l *Log) Notify(fn func(durableEnd int64, err error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,13 +117,13 @@ func (l *Log) Configure(s Settings) { l.settings.Store(s.bounded()) }
 // oldest segments of the directory's logs go, as their settings allow; if too few
 // may, the error wraps ErrFull.
 func (l *Log) Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error) {
-	return l.admit(b, leaderEpoch, anywhere)
+	return l.stampAndAppend(b, leaderEpoch, anywhere)
 }
 
 // AppendAt is Append for a batch that belongs at baseOffset alone. When the log ends
 // elsewhere, the error wraps an *OffsetMismatch.
 func (l *Log) AppendAt(b record.Batch, leaderEpoch int32, baseOffset int64) error {
-	_, err := l.admit(b, leaderEpoch, baseOffset)
+	_, err := l.stampAndAppend(b, leaderEpoch, baseOffset)
 	return err
 }
 
@@ -129,22 +138,33 @@ func (e *OffsetMismatch) Error() string {
 // anywhere is where a batch belongs that takes the offset that comes.
 const anywhere = -1
 
-// admit appends b, which belongs at wanted or anywhere, once the budget has room.
-func (l *Log) admit(b record.Batch, leaderEpoch int32, wanted int64) (baseOffset int64, err error) {
+// stampAndAppend appends b, which belongs at wanted or anywhere.
+func (l *Log) stampAndAppend(b record.Batch, leaderEpoch int32, wanted int64) (baseOffset int64, err error) {
 	if len(b) < record.HeaderLen || b.LastOffsetDelta() < 0 || len(b) > math.MaxInt32 {
 		return 0, fmt.Errorf("%s: %w: %d bytes", l.name, record.ErrInvalid, len(b))
 	}
-	if err := l.budget.admit(int64(len(b))); err != nil {
-		return 0, fmt.Errorf("%s: %w", l.name, err)
-	}
-	baseOffset, err = l.append(b, leaderEpoch, wanted)
-	if errors.Is(err, ErrFull) && l.budget.relieve(int64(len(b))) {
+	err = l.admit(int64(len(b)), func() (appendedBytes int64, err error) {
 		baseOffset, err = l.append(b, leaderEpoch, wanted)
+		return int64(len(b)), err
+	})
+	return baseOffset, err
+}
+
+// admit has put append up to so many bytes, once the budget has room for them. What
+// put fails with, it has appended nothing.
+func (l *Log) admit(bytes int64, put func() (appendedBytes int64, err error)) error {
+	if err := l.budget.admit(bytes); err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
+	}
+	appendedBytes, err := put()
+	if errors.Is(err, ErrFull) && l.budget.relieve(bytes) {
+		appendedBytes, err = put()
 	}
 	if err != nil {
-		l.budget.used.Add(-int64(len(b)))
+		appendedBytes = 0
 	}
-	return baseOffset, err
+	l.budget.used.Add(appendedBytes - bytes)
+	return err
 }
 
 // append writes b, for which the budget has room.
@@ -154,34 +174,46 @@ func (l *Log) append(b record.Batch, leaderEpoch int32, wanted int64) (baseOffse
 	if err := l.usable(); err != nil {
 		return 0, err
 	}
-	if next := l.end.Load(); wanted != anywhere && wanted != next {
-		return 0, fmt.Errorf("%s: %w", l.name, &OffsetMismatch{Wanted: wanted, Next: next})
+	baseOffset = l.end.Load()
+	if wanted != anywhere && wanted != baseOffset {
+		return 0, fmt.Errorf("%s: %w", l.name, &OffsetMismatch{Wanted: wanted, Next: baseOffset})
 	}
-	now, active := l.dir.clock.now(), l.view.Load().active()
-	if l.mustRoll(active, b, now) {
-		if err := l.roll(); err != nil {
-			return 0, err
-		}
-		active = l.view.Load().active()
-	}
-	if err := l.assignEpoch(leaderEpoch); err != nil {
+	now := l.dir.clock.now()
+	active, err := l.prepareAppend(int64(len(b)), baseOffset, baseOffset+int64(b.LastOffsetDelta()), leaderEpoch, now)
+	if err != nil {
 		return 0, err
 	}
-	if l.budget.reserve.given.Load() { // for what was just written, perhaps
-		return 0, fmt.Errorf("%s: %w", l.name, errReserved)
-	}
-	baseOffset = l.end.Load()
 	b.Stamp(baseOffset, leaderEpoch)
 	pos := active.size.Load()
 	if err := l.write(active, b, pos); err != nil {
 		return 0, err
 	}
-	l.publish(active, b, pos, now)
+	active.index.Load().add(b, pos, int64(len(b)))
+	l.publish(active, len(b), b, pos, now)
 	return baseOffset, nil
 }
 
-// write puts b into the active segment's file at pos, or nothing.
-func (l *Log) write(active *segment, b record.Batch, pos int64) error {
+// prepareAppend returns the segment that takes a batch of so many bytes, with these
+// offsets: there is a new one if it must, and the leader epoch is kept.
+func (l *Log) prepareAppend(bytes, baseOffset, lastOffset int64, leaderEpoch int32, now time.Duration) (*segment, error) {
+	active := l.view.Load().active()
+	if rollTo, must := l.mustRoll(active, bytes, baseOffset, lastOffset, now); must {
+		if err := l.rollTo(rollTo); err != nil {
+			return nil, err
+		}
+		active = l.view.Load().active()
+	}
+	if err := l.assignEpoch(leaderEpoch, baseOffset); err != nil {
+		return nil, err
+	}
+	if l.budget.reserve.given.Load() { // for what was just written, perhaps
+		return nil, fmt.Errorf("%s: %w", l.name, errReserved)
+	}
+	return active, nil
+}
+
+// write puts batches into the active segment's file at pos, or nothing.
+func (l *Log) write(active *segment, batches []byte, pos int64) error {
 	file, err := l.files.acquireToWrite(active, l)
 	switch {
 	case errors.Is(err, ErrDescriptors):
@@ -189,34 +221,35 @@ func (l *Log) write(active *segment, b record.Batch, pos int64) error {
 	case err != nil:
 		return l.fail("open the active segment", err)
 	}
-	if _, err = file.WriteAt(b, pos); err != nil {
+	if _, err = file.WriteAt(batches, pos); err != nil {
 		err = l.undo(file, pos, err)
 	}
 	l.files.wrote(file)
 	return err
 }
 
-// publish makes a written batch one of the log's. The order matters to readers,
-// who load the end first: what is below it must be there to be found.
-func (l *Log) publish(active *segment, b record.Batch, pos int64, now time.Duration) {
-	active.index.Load().add(b, pos, int64(len(b)))
+// publish makes written batches the log's, which are in the index: so many bytes, of
+// which the last batch stands at lastPos. The order matters to readers, who load the
+// end first: what is below it must be there to be found.
+func (l *Log) publish(active *segment, bytes int, last record.Batch, lastPos int64, now time.Duration) {
 	l.appended = true
 	l.mu.Lock() // so that who looks for room sees no size without its age
 	if active.firstAppend == 0 {
 		active.firstAppend = now
 	}
 	active.lastAppend = now
-	active.size.Store(pos + int64(len(b)))
-	l.end.Store(b.NextOffset())
-	l.tail = point{active.baseOffset, pos, pos + int64(len(b)), b.NextOffset()}
+	end := lastPos + int64(len(last))
+	active.size.Store(end)
+	l.end.Store(last.NextOffset())
+	l.tail = point{active.baseOffset, lastPos, end, last.NextOffset()}
 	l.mu.Unlock()
 
 	if l.committer.policy == OS {
-		l.durable.Store(b.NextOffset())
+		l.durable.Store(last.NextOffset())
 	}
-	l.unsynced.add(len(b))
-	l.dir.appended.Add(int64(len(b)))
-	l.metrics.appendedBytes.Add(float64(len(b)))
+	l.unsynced.add(bytes)
+	l.dir.appended.Add(int64(bytes))
+	l.metrics.appendedBytes.Add(float64(bytes))
 	l.committer.dirty(l, false)
 }
 
@@ -269,11 +302,18 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-func (l *Log) mustRoll(active *segment, b record.Batch, now time.Duration) bool {
-	size, s := active.size.Load(), l.settings.Load()
-	return size > 0 && (size+int64(len(b)) > s.SegmentBytes ||
-		l.end.Load()+int64(b.LastOffsetDelta())-active.baseOffset > maxRelative ||
-		l.aged(active, now, s.SegmentAge))
+// mustRoll reports whether a batch of so many bytes, with these offsets, needs a
+// segment of its own, and where that begins: where the log ends, unless the offsets
+// between that and the batch are too many for an index.
+func (l *Log) mustRoll(active *segment, bytes, baseOffset, lastOffset int64, now time.Duration) (rollTo int64, must bool) {
+	size, s, end := active.size.Load(), l.settings.Load(), l.end.Load()
+	if lastOffset-active.baseOffset > maxRelative {
+		if lastOffset-end > maxRelative {
+			return baseOffset, true
+		}
+		return end, true
+	}
+	return end, size > 0 && (size+bytes > s.SegmentBytes || l.aged(active, now, s.SegmentAge))
 }
 
 // aged reports whether s had its first append age ago. An age that is not
@@ -295,7 +335,11 @@ func (e syncError) Unwrap() error { return e.error }
 // new file's name, and only then is anything appended to it. So every segment but
 // the last is whole, and its indexes are, if their names are there. appendMu is
 // held: an append has to wait for all of this anyway.
-func (l *Log) roll() error {
+func (l *Log) roll() error { return l.rollTo(l.end.Load()) }
+
+// rollTo is roll for a segment that begins at baseOffset, where the log ends or
+// behind that: then the offsets between are nobody's.
+func (l *Log) rollTo(baseOffset int64) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	old := l.view.Load().active()
@@ -306,7 +350,8 @@ func (l *Log) roll() error {
 	case err != nil:
 		return l.fail("sync", err)
 	}
-	next := newSegment(l.path, l.end.Load())
+	l.expectGap(offsetGap{l.end.Load(), baseOffset})
+	next := newSegment(l.path, baseOffset)
 	err = l.writeIndexes(old, true)
 	var file disk.File
 	if err == nil {
@@ -325,6 +370,7 @@ func (l *Log) roll() error {
 	l.dir.indexes.leave(old.index.Load())
 	l.mu.Lock()
 	l.view.Store(&view{append(slices.Clone(l.view.Load().segments), next)})
+	l.end.Store(next.baseOffset)
 	l.tail = point{next.baseOffset, -1, 0, next.baseOffset}
 	l.synced = l.tail
 	if l.agesDue == 0 {
@@ -336,8 +382,17 @@ func (l *Log) roll() error {
 	return nil
 }
 
-// createSegment makes the file of a new segment, and its name durable.
+// createSegment makes the file of a new segment, its name durable, and its index.
 func (l *Log) createSegment(s *segment) (disk.File, error) {
+	file, err := l.createFile(s)
+	if err == nil {
+		s.index.Store(newIndex(s.baseOffset))
+	}
+	return file, err
+}
+
+// createFile makes the file of a new segment, and its name durable.
+func (l *Log) createFile(s *segment) (disk.File, error) {
 	file, err := l.fs.OpenFile(s.path(logExt), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return nil, err
@@ -349,7 +404,6 @@ func (l *Log) createSegment(s *segment) (disk.File, error) {
 		}
 		return nil, syncError{err}
 	}
-	s.index.Store(newIndex(s.baseOffset))
 	return file, nil
 }
 

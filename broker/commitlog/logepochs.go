@@ -52,6 +52,15 @@ func (l *Log) LastEpoch() (leaderEpoch int32, err error) {
 // asked for, and the offset that follows its last record; -1, -1 for an epoch that
 // the log does not know yet.
 func (l *Log) EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error) {
+	for {
+		cuts := l.cuts.Load()
+		if foundEpoch, endOffset, err = l.endOffsetForEpoch(leaderEpoch); l.cuts.Load() == cuts {
+			return foundEpoch, endOffset, err
+		}
+	}
+}
+
+func (l *Log) endOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error) {
 	if l.closed.Load() {
 		return -1, -1, fmt.Errorf("%s: %w", l.name, ErrClosed)
 	}
@@ -68,24 +77,23 @@ func (l *Log) EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset 
 }
 
 // assignEpoch makes leaderEpoch the one that the log's end is in, durably, before a
-// batch of it is written. That costs the first append of an epoch two syncs.
-// appendMu is held.
-func (l *Log) assignEpoch(leaderEpoch int32) error {
+// batch of it is written, at baseOffset. That costs the first append of an epoch two
+// syncs. appendMu is held.
+func (l *Log) assignEpoch(leaderEpoch int32, baseOffset int64) error {
 	if leaderEpoch < 0 || leaderEpoch == l.epochs.current.Load() {
 		return nil
 	}
-	known, err := l.knownEpochs()
-	switch {
-	case errors.Is(err, ErrDescriptors):
+	known, err := l.epochsToAppend()
+	if err != nil {
 		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrOffline, err) // for now: the next append tries again
 	}
 	l.epochs.mu.Lock()
 	defer l.epochs.mu.Unlock()
-	known = known.from(l.StartOffset())
+	start := l.StartOffset()
+	known = known.from(start)
 	if known.last() != leaderEpoch {
-		known = known.with(leaderEpoch, l.end.Load())
+		known = known.with(leaderEpoch, baseOffset)
+		known[0].startOffset = min(known[0].startOffset, start) // what lies between, if a leader has compacted it away
 	}
 	err = l.writeEpochs(known)
 	switch {
@@ -99,6 +107,15 @@ func (l *Log) assignEpoch(leaderEpoch int32) error {
 	l.epochs.known.Store(&known)
 	l.epochs.current.Store(leaderEpoch)
 	return nil
+}
+
+// epochsToAppend is knownEpochs for an append.
+func (l *Log) epochsToAppend() (epochs, error) {
+	known, err := l.knownEpochs()
+	if err != nil && !errors.Is(err, ErrDescriptors) {
+		err = fmt.Errorf("%w: %w", ErrOffline, err) // for now: the next append tries again
+	}
+	return known, err
 }
 
 // knownEpochs returns the log's epochs, which it reads when nobody has before. That

@@ -101,7 +101,7 @@ func loadIdentity(fsys disk.FS, path string, brokerID int32, log *slog.Logger) (
 			return identity{}, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if found.brokerID != brokerID {
+	if found.brokerID != brokerID && brokerID != AnyBroker {
 		return identity{}, fmt.Errorf("%s: the data is of broker %d, and this is broker %d", path, found.brokerID, brokerID)
 	}
 	if found.incarnation == "" {
@@ -123,7 +123,9 @@ func loadIdentity(fsys disk.FS, path string, brokerID int32, log *slog.Logger) (
 func salvageIdentity(data, spare []byte, brokerID int32) identity {
 	for _, text := range [][]byte{data, spare} {
 		if found, err := parseIdentity(text); err == nil && validTopicID(found.clusterID) { // ids have one form
-			found.brokerID = brokerID
+			if brokerID != AnyBroker {
+				found.brokerID = brokerID
+			}
 			return found
 		}
 	}

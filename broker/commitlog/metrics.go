@@ -73,7 +73,7 @@ func newMetrics() *metrics {
 			Name: "headwater_log_refused_appends_total", Help: "Appends refused because there was no room and nothing could go.",
 		}),
 		droppedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headwater_log_dropped_bytes_total", Help: "Bytes of old segments that were removed, by why: retention, budget, disk_full or delete_records.",
+			Name: "headwater_log_dropped_bytes_total", Help: "Bytes of batches that were removed, by why: retention, budget, disk_full, delete_records or truncation.",
 		}, []string{"reason"}),
 		droppedRecords: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headwater_log_dropped_records_total", Help: "Offsets that were removed, by why.",

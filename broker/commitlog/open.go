@@ -139,7 +139,7 @@ func (l *Log) recover(s *segment, m mark) error {
 			return err
 		}
 	}
-	if r.size > r.from {
+	if r.size > r.from || m.segment < 0 { // or it was cut, by a process that got no further
 		if err := file.Sync(); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (l *Log) startAt(s *segment, last, nextOffset int64) {
 	l.synced = l.tail
 	l.end.Store(nextOffset)
 	l.durable.Store(nextOffset)
-	l.told.durableEnd = nextOffset
+	l.told.durableEnd, l.saidDurable = nextOffset, nextOffset
 }
 
 // raise moves the end up to offset, before which batches were synced, and seen
@@ -173,7 +173,7 @@ func (l *Log) raise(offset int64) {
 	l.synced = l.tail
 	l.end.Store(offset)
 	l.durable.Store(offset)
-	l.told.durableEnd = offset
+	l.told.durableEnd, l.saidDurable = offset, offset
 }
 
 // lastSegment is what a start finds of the last segment.

@@ -12,7 +12,9 @@
 // syncMu, mu. With any of them held, the syncMu of another log may be tried, but is
 // not waited for. Only mu is held for memory alone; appendMu is held across the
 // batch's own write and, once in a segment, across the roll; syncMu across a sync.
-// budget.mu, which is taken when there is no room, comes before all of them.
+// budget.mu, which is taken when there is no room, comes before all of them. A
+// truncation and a reset hold the first three across all that they do; those who call
+// them hold no lock that a notify function takes.
 //
 // Offsets are Kafka offsets: start offsets inclusive, end offsets exclusive.
 // Sizes and positions are bytes; timestamps are Unix milliseconds.
@@ -84,8 +86,8 @@ type Options struct {
 	FS         disk.FS    // nil is disk.OS
 	Clock      disk.Clock // nil is the machine's
 	Policy     Policy
-	Interval   time.Duration // between syncs under the Interval policy; a second when not positive
-	BrokerID   int32
+	Interval   time.Duration         // between syncs under the Interval policy; a second when not positive
+	BrokerID   int32                 // or AnyBroker
 	Budget     int64                 // bytes of all logs together; BudgetAuto; 0 is no limit
 	Reserve    int64                 // bytes kept for what must be written on a full disk; 0 keeps none
 	IndexBytes int64                 // of memory, for the indexes of all active segments; 0 is 8 MiB

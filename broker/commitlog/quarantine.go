@@ -28,6 +28,8 @@ const maxGaps = 1024
 // offsetGap is a run of offsets that a log should hold and has lost.
 type offsetGap struct{ from, to int64 }
 
+func (g offsetGap) noteName() string { return fmt.Sprintf("%d-%d.gap", g.from, g.to) }
+
 // without returns how many offsets of g are in none of the others: a gap that grew
 // is found again with what was counted before.
 func (g offsetGap) without(others map[offsetGap]struct{}) (offsets int64) {
@@ -122,7 +124,7 @@ func (q quarantine) bytes() (total int64, err error) {
 // note leaves a file that says which offsets are gone, so that the next process
 // does not report them again. It reports whether it was there already.
 func (q quarantine) note(g offsetGap) (known bool, err error) {
-	path := q.path(fmt.Sprintf("%d-%d.gap", g.from, g.to))
+	path := q.path(g.noteName())
 	if _, err := q.fs.Stat(path); err == nil {
 		return true, nil
 	}
@@ -191,4 +193,38 @@ func (l *Log) reportGap(g offsetGap) {
 	l.metrics.gaps.Inc()
 	l.metrics.gapOffsets.Add(float64(lost))
 	l.log.Error("offsets lost", "log", l.name, "fromOffset", g.from, "toOffset", g.to, "noteErr", err)
+}
+
+// expectGap notes offsets that are nobody's, so that they are not taken for lost.
+func (l *Log) expectGap(g offsetGap) {
+	if g.to <= g.from {
+		return
+	}
+	l.mu.Lock()
+	if l.gaps == nil {
+		l.gaps = map[offsetGap]struct{}{}
+	}
+	l.gaps[g] = struct{}{}
+	l.mu.Unlock()
+	if _, err := l.quarantine.note(g); err != nil {
+		l.log.Warn("gap not noted; it will count as lost", "log", l.name, "fromOffset", g.from, "toOffset", g.to, "err", err)
+	}
+}
+
+// forgetGaps forgets what was lost at and behind endOffset: other batches get these
+// offsets. A note that stays keeps one loss from being reported, no more.
+func (l *Log) forgetGaps(endOffset int64) {
+	l.mu.Lock()
+	maps.DeleteFunc(l.gaps, func(g offsetGap, _ struct{}) bool { return g.to > endOffset })
+	l.mu.Unlock()
+	entries, err := l.fs.ReadDir(l.quarantine.path(""))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		var g offsetGap
+		if n, _ := fmt.Sscanf(e.Name(), "%d-%d.gap", &g.from, &g.to); n == 2 && e.Name() == g.noteName() && g.to > endOffset {
+			_ = l.fs.Remove(l.quarantine.path(e.Name()))
+		}
+	}
 }

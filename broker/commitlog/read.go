@@ -21,7 +21,8 @@ const readAttempts = 16
 // when they are met. They are at most maxBytes, but for the first
 // one, which comes at any size if atLeastOne. It returns no bytes when there is
 // nothing between fromOffset and endOffset, and ErrOffsetOutOfRange when
-// fromOffset is before the log's start or after its end.
+// fromOffset is before the log's start or after its end. A read that a truncation
+// overtakes finds nothing.
 func (l *Log) Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (batches []byte, err error) {
 	var out buffer.Buffer // never released
 	if err := l.ReadInto(&out, fromOffset, endOffset, maxBytes, atLeastOne); err != nil {
@@ -32,9 +33,15 @@ func (l *Log) Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (
 
 // ReadInto is Read into out, which must be empty. The caller releases it.
 func (l *Log) ReadInto(out *buffer.Buffer, fromOffset, endOffset int64, maxBytes int, atLeastOne bool) (err error) {
+	cuts := l.cuts.Load()
 	for range readAttempts {
 		out.Bytes = out.Bytes[:0]
 		err = l.read(out, fromOffset, endOffset, max(maxBytes, 0), atLeastOne)
+		if l.cuts.Load() != cuts {
+			out.Bytes = out.Bytes[:0]
+			err = l.overtaken(fromOffset)
+			break
+		}
 		if !l.again(err) {
 			break
 		}
@@ -42,6 +49,16 @@ func (l *Log) ReadInto(out *buffer.Buffer, fromOffset, endOffset int64, maxBytes
 	if err != nil {
 		out.Bytes = out.Bytes[:0]
 		return fmt.Errorf("%s: read from offset %d: %w", l.name, fromOffset, err)
+	}
+	return nil
+}
+
+// overtaken is what a read from an offset ends with that has met a truncation. What it
+// has read may be of batches that are no more, or of ones that took their place: the
+// caller's end offset was not about those.
+func (l *Log) overtaken(fromOffset int64) error {
+	if start, end := l.StartOffset(), l.EndOffset(); fromOffset < start || fromOffset > end {
+		return fmt.Errorf("%w: the log is %d to %d", ErrOffsetOutOfRange, start, end)
 	}
 	return nil
 }
@@ -324,8 +341,12 @@ func (c *chain) check(buf []byte) (int, error) {
 // reach fromOffset and end before endOffset. Its first record at or after the time
 // is the caller's to find: where it lies before fromOffset, there is none in it.
 func (l *Log) BatchForTime(timestamp, fromOffset, endOffset int64) (b record.Batch, found bool, err error) {
+	cuts := l.cuts.Load()
 	for range readAttempts {
 		b, err = l.batchForTime(timestamp, fromOffset, endOffset)
+		if l.cuts.Load() != cuts {
+			return nil, false, nil
+		}
 		if !l.again(err) {
 			break
 		}
@@ -346,7 +367,7 @@ func (l *Log) batchForTime(timestamp, fromOffset, endOffset int64) (record.Batch
 		if s.baseOffset >= endOffset {
 			break
 		}
-		if v.endOf(i) <= fromOffset {
+		if v.endOf(i) <= fromOffset || s.size.Load() == 0 {
 			continue
 		}
 		b, err := l.searchSegment(s, v.endOf(i), timestamp, fromOffset, endOffset)

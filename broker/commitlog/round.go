@@ -22,6 +22,7 @@ type round struct {
 	keys      *offsetMap
 	producers map[int64]int64 // last offset of each that is remembered
 	now       time.Duration
+	cuts      int64 // of the log, before its view was taken
 	view      *view
 	from      int64 // keys were noted from here on
 	until     int64 // what may be compacted ends here
@@ -38,7 +39,8 @@ type roundStats struct {
 }
 
 func newRound(ctx context.Context, c *Cleaner, log Compactable, from int64) *round {
-	r := &round{ctx: ctx, c: c, l: log.Log, settings: log.Log.settings.Load(), keys: c.keys, now: c.dir.clock.now(), view: log.Log.view.Load()}
+	r := &round{ctx: ctx, c: c, l: log.Log, settings: log.Log.settings.Load(), keys: c.keys, now: c.dir.clock.now(), cuts: log.Log.cuts.Load()}
+	r.view = r.l.view.Load()
 	r.from = cleanStart(r.view, from)
 	r.until = r.l.cleanableEnd(r.view, r.from, log.HighWatermark, r.now)
 	if log.Producers != nil {
@@ -70,6 +72,9 @@ func (r *round) run() error {
 	defer r.l.retainMu.Unlock()
 	if err := r.l.usable(); err != nil {
 		return err
+	}
+	if r.l.cuts.Load() != r.cuts {
+		return errChanged
 	}
 	return r.c.dir.cleanPoints.set(r.l.name, r.end)
 }
@@ -313,7 +318,7 @@ func (r *round) clean(parts []part) error {
 	for _, p := range parts {
 		old, oldBytes = append(old, p.segment), oldBytes+p.sizeBytes
 	}
-	replaced, err := r.l.replace(old, next)
+	replaced, err := r.l.replace(old, next, r.cuts)
 	if err != nil {
 		return err
 	}

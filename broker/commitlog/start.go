@@ -2,10 +2,10 @@ package commitlog
 
 import "fmt"
 
-// DeleteBefore gives up the records before offset, which must be durable: the log
-// starts there from now on, in the middle of a segment perhaps, or where it starts
-// already if that is later. It returns the start offset. No crash takes it back.
-// Segments that lie before the start altogether are removed.
+// DeleteBefore gives up the records before offset: the log starts there from now on,
+// in the middle of a segment perhaps, or where it starts already if that is later. It
+// returns the start offset. No crash takes it back: what is not durable yet is made
+// so. Segments that lie before the start altogether are removed.
 func (l *Log) DeleteBefore(offset int64) (logStartOffset int64, err error) {
 	l.retainMu.Lock()
 	defer l.retainMu.Unlock()
@@ -14,8 +14,8 @@ func (l *Log) DeleteBefore(offset int64) (logStartOffset int64, err error) {
 	}
 	start := l.StartOffset()
 	switch {
-	case offset > l.DurableEnd():
-		return 0, fmt.Errorf("%s: delete records: %w: offset %d is past the last durable one", l.name, ErrOffsetOutOfRange, offset)
+	case offset > l.EndOffset():
+		return 0, fmt.Errorf("%s: delete records: %w: offset %d is past the last one", l.name, ErrOffsetOutOfRange, offset)
 	case offset <= start:
 		return start, nil
 	}
@@ -91,6 +91,11 @@ func (l *Log) readableIn(s, next *segment) int64 {
 func (l *Log) Flush() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
+	return l.flush()
+}
+
+// flush is Flush for who holds syncMu.
+func (l *Log) flush() error {
 	l.mu.Lock()
 	tail := l.tail
 	l.mu.Unlock()

@@ -53,13 +53,17 @@ func (l *Log) dropCleaned(s *segment) {
 // replace puts next, whose file was written by createCleaned and synced, into the
 // place of old: sealed segments, one after the other, of which the first has its
 // base offset. It reports false, and does nothing, when retention or a repair has
-// changed them meanwhile. An error of the disk after step 2 takes the log off
-// line; the next start goes on from there.
-func (l *Log) replace(old []*segment, next *segment) (replaced bool, err error) {
+// changed them meanwhile, or when the log was truncated since cuts were counted: then
+// a record may have been left out for the sake of one that is gone. An error of the
+// disk after step 2 takes the log off line; the next start goes on from there.
+func (l *Log) replace(old []*segment, next *segment, cuts int64) (replaced bool, err error) {
 	l.retainMu.Lock()
 	defer l.retainMu.Unlock()
 	if err := l.usable(); err != nil {
 		return false, err
+	}
+	if l.cuts.Load() != cuts {
+		return false, nil
 	}
 	if at := slices.Index(l.view.Load().segments, old[0]); at < 0 || !holdsAt(l.view.Load().segments, at, old) {
 		return false, nil

@@ -31,7 +31,7 @@ var ourFiles = []string{
 }
 
 // logFiles are those of a log's directory, beside the ones of a segment.
-var logFiles = []string{partitionMetadata, agesFile, "leader-epoch-checkpoint"}
+var logFiles = []string{partitionMetadata, agesFile, resetFile, epochFile}
 
 // segmentFiles are the endings of files that are named by an offset.
 var segmentFiles = []string{logExt, indexExt, timeIndexExt, logExt + cleanedExt, logExt + swapExt, ".snapshot"}
@@ -190,7 +190,7 @@ func checkSealed(fsys disk.FS, path string) ([]byte, error) {
 // checkKafkaCheckpoints looks at the checkpoints that a start does not read while
 // there is one of ours.
 func checkKafkaCheckpoints(fsys disk.FS, path string, report func(FileReport)) {
-	for _, name := range []string{recoveryPointFile, startOffsetFile, highWatermarkFile} {
+	for _, name := range []string{recoveryPointFile, startOffsetFile} {
 		data, err := disk.ReadFile(fsys, filepath.Join(path, name), maxCheckpointBytes)
 		if removed(err) {
 			continue // the first is written after a minute

@@ -87,14 +87,14 @@ func (t *term) brokersGone(ctx context.Context, gone []int32) error {
 	var affected []*partition
 	for _, info := range t.topics {
 		for _, p := range info.partitions {
-			if !slices.ContainsFunc(p.assignment.Replicas, func(id int32) bool { return slices.Contains(gone, id) }) {
-				continue
-			}
 			for _, id := range gone { // a broker that comes back says anew which disks it has
 				delete(p.failed, id)
 			}
 			if info.deletion != nil {
 				info.deletion.forget(p.of, gone)
+				continue
+			}
+			if !slices.ContainsFunc(p.assignment.Replicas, func(id int32) bool { return slices.Contains(gone, id) }) {
 				continue
 			}
 			affected = append(affected, p)
@@ -113,7 +113,10 @@ func (t *term) brokersGone(ctx context.Context, gone []int32) error {
 			}
 		}
 	}
-	return t.advanceMoves(ctx)
+	if err := t.advanceMoves(ctx); err != nil {
+		return err
+	}
+	return t.advanceDeletions(ctx) // those that waited for them to hear
 }
 
 func (t *term) brokersCome(ctx context.Context, come []int32, now map[int32]cluster.Registration) error {
@@ -210,8 +213,8 @@ func (t *term) answered(ctx context.Context, a answer) error {
 			t.announce(p)
 		}
 	}
-	if len(a.stopped) > 0 {
-		return t.replicasDeleted(ctx, a)
+	if err := t.replicasDeleted(ctx, a); err != nil {
+		return err
 	}
-	return nil
+	return t.deletionsHeard(ctx, a)
 }

@@ -140,25 +140,25 @@ func (c *Controller) round(ctx context.Context, epoch int32, store Store, in *in
 	return t.loop(ctx, in.requests)
 }
 
+// loop does what there is to do, one thing at a time.
 func (t *term) loop(ctx context.Context, requests <-chan request) error {
 	balance := ticker(t.cfg.BalanceEvery)
 	defer balance.Stop()
 	retry := ticker(t.cfg.RetryEvery)
 	defer retry.Stop()
-	census := time.NewTimer(0)
+	census := time.NewTimer(time.Hour)
 	defer census.Stop()
-	counted := false // a census is due
+	counting := false // a census is due
 	for {
 		var err error
-		var asked *request
+		answer := func(error) {}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case change := <-t.Changes():
 			err = t.changed(ctx, change)
 		case r := <-requests:
-			asked = &r
-			err = r.do(ctx, t)
+			err, answer = r.do(ctx, t), r.answer
 		case a := <-t.answers:
 			err = t.answered(ctx, a)
 		case <-balance.C:
@@ -167,18 +167,16 @@ func (t *term) loop(ctx context.Context, requests <-chan request) error {
 			err = t.again(ctx)
 		case <-census.C:
 			t.metrics.set(t.count())
-			counted = false
+			counting = false
 			continue
 		}
 		t.flush()
-		if asked != nil {
-			asked.answer(err)
-		}
+		answer(err)
 		if err != nil {
 			return err
 		}
-		if !counted { // at most once a second, however much happens
-			counted = true
+		if !counting { // at most once a second, however much happens
+			counting = true
 			census.Reset(time.Second)
 		}
 	}
@@ -189,6 +187,7 @@ func (t *term) again(ctx context.Context) error {
 	if err := t.hurryMoves(ctx); err != nil {
 		return err
 	}
+	t.hurryDeletions()
 	return t.advanceDeletions(ctx)
 }
 

@@ -233,10 +233,10 @@ func TestDeletionWaits(t *testing.T) {
 		w.resign()
 		w.lead()
 		refusals := 0
-		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			stop, ok := req.(*kmsg.StopReplicaRequest)
 			if !ok || id != 2 || refusals == 2 {
-				return nil, nil
+				return deliver()
 			}
 			refusals++
 			resp := stop.ResponseKind().(*kmsg.StopReplicaResponse)
@@ -265,11 +265,11 @@ func TestBrokerFailsDuringDeletion(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
 		w.create("a", []int32{1, 2, 3})
 		w.lead()
-		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if req.Key() == wire.StopReplica && id == 2 {
 				return nil, errors.New("down")
 			}
-			return nil, nil
+			return deliver()
 		})
 		w.tree.DeleteTopic("a")
 		synctest.Wait()
@@ -282,6 +282,33 @@ func TestBrokerFailsDuringDeletion(t *testing.T) {
 		w.register(2)
 		synctest.Wait()
 		wantGone(w, "a")
+		w.consistent()
+	})
+}
+
+// A broker that has nothing of a topic is waited for until it has heard that it is
+// deleted, but not for long.
+func TestDeletionIsHeard(t *testing.T) {
+	inWorld(t, abroad, func(w *world) {
+		w.create("a", []int32{1, 2})
+		w.lead()
+		w.fleet.Intercept(func(_ context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
+			if id == 3 {
+				return nil, errors.New("silent")
+			}
+			return deliver()
+		})
+		w.tree.DeleteTopic("a")
+		synctest.Wait()
+		if _, ok := w.tree.Topic("a"); !ok || len(w.fleet.Node(1).Replicas) > 0 {
+			w.Error("gone before broker 3 has heard of it, or still at broker 1")
+		}
+		time.Sleep(3 * w.cfg.RetryEvery)
+		synctest.Wait()
+		wantGone(w, "a")
+		w.fleet.Intercept(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		w.consistent()
 	})
 }
@@ -353,7 +380,11 @@ func TestPreferredLeaders(t *testing.T) {
 			w.Errorf("%d requests stand in the tree", left)
 		}
 		bounce()
+		w.resign()
+		w.tree.WantElections(tp("a", 1)) // while there is no controller
+		w.lead()
 		w.want(tp("a", 0), 2, 3, 2, 1)
+		w.want(tp("a", 1), 1, 4, 3, 1)
 		time.Sleep(w.cfg.BalanceEvery + time.Second)
 		synctest.Wait()
 		w.want(tp("a", 0), 1, 4, 2, 1)
@@ -465,9 +496,9 @@ func TestSlowBroker(t *testing.T) {
 		w.lead()
 		answering := make(chan struct{})
 		failures := 0
-		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if id != 1 {
-				return nil, nil
+				return deliver()
 			}
 			select {
 			case <-answering:
@@ -477,7 +508,7 @@ func TestSlowBroker(t *testing.T) {
 			if failures++; failures < 4 {
 				return nil, errors.New("reset")
 			}
-			return nil, nil
+			return deliver()
 		})
 		told := len(w.fleet.Node(1).Requests)
 		for range 20 {
@@ -508,9 +539,9 @@ func TestBrokerMoves(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
 		w.create("a", []int32{1, 2})
 		w.lead()
-		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request) (kmsg.Response, error) {
+		w.fleet.Intercept(func(ctx context.Context, id int32, _ kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
 			if id != 1 {
-				return nil, nil
+				return deliver()
 			}
 			<-ctx.Done() // nobody is there any more
 			return nil, ctx.Err()

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/controller/controllertest"
 )
 
 // crashes runs a scenario with a controller that crashes at each of its writes in
@@ -20,8 +22,9 @@ func crashes(t *testing.T, prepare, during, after func(*world)) {
 			name := fmt.Sprintf("write %d, lost answer %v", write, lost)
 			inWorld(t, []int32{1, 2, 3, 4}, func(w *world) {
 				prepare(w)
-				w.elect()
-				w.term.CrashAt(write, lost, func() { crashed = true; w.cancel() })
+				w.elect(func(term *controllertest.Term) {
+					term.CrashAt(write, lost, func() { crashed = true; w.cancel() })
+				})
 				synctest.Wait()
 				during(w)
 				synctest.Wait()
@@ -93,10 +96,40 @@ func TestCrashInDeletion(t *testing.T) {
 	)
 }
 
+// A store that fails for a moment, wherever, ends no term.
+func TestStoreFails(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		for write := range 30 {
+			inWorld(t, []int32{1, 2, 3, 4}, func(w *world) {
+				w.create("a", []int32{1, 2, 3}, []int32{2, 3, 1})
+				w.create("b", []int32{3, 1})
+				w.elect(func(term *controllertest.Term) { term.FailAt(write, lost) })
+				synctest.Wait()
+				w.tree.Unregister(1)
+				synctest.Wait()
+				w.tree.WantMoves(moves{tp("a", 0): {3, 4}})
+				synctest.Wait()
+				w.tree.DeleteTopic("b")
+				w.register(1)
+				for range 2 { // the failure may be while they catch up
+					time.Sleep(time.Minute)
+					w.catchUp()
+				}
+				wantGone(w, "b")
+				w.wantOn(tp("a", 0), []int32{3, 4}, nil, nil)
+				w.consistent()
+				if !w.c.Active() {
+					w.Errorf("a failure at write %d ended the term", write)
+				}
+			})
+		}
+	}
+}
+
 // A partition that moves arrives wherever controllers crash, and those that it
 // leaves have no log of it then.
 func TestCrashInMove(t *testing.T) {
-	moves := map[cluster.TopicPartition][]int32{tp("a", 0): {3, 4}, tp("a", 1): {4, 3, 2}, tp("a", 2): {2}}
+	moves := moves{tp("a", 0): {3, 4}, tp("a", 1): {4, 3, 2}, tp("a", 2): {2}}
 	prepare := func(w *world) { w.create("a", []int32{1, 2}, []int32{2, 1}, []int32{1, 2}) }
 	arrived := func(w *world) {
 		w.catchUp()

@@ -11,51 +11,63 @@ import (
 // alterISRs answers each wish of a leader, in the order of the wishes.
 func (t *term) alterISRs(ctx context.Context, leader int32, wishes []ISRChange) ([]ISRAnswer, error) {
 	answers := make([]ISRAnswer, len(wishes))
-	next := map[cluster.TopicPartition]cluster.PartitionState{}
-	at := map[cluster.TopicPartition]int{}
+	granted := map[cluster.TopicPartition]int{} // places of wishes that change something
 	parts := map[cluster.TopicPartition]*partition{}
+	next := map[cluster.TopicPartition]cluster.PartitionState{}
 	var names map[topic.ID]string
 	for i, w := range wishes {
 		if w.Topic == "" && names == nil {
 			names = t.names()
 		}
+		answers[i] = ISRAnswer{Topic: w.Topic, ID: w.ID, Index: w.Index}
 		p, err := t.wished(w, names)
-		a := ISRAnswer{Topic: w.Topic, ID: w.ID, Index: w.Index, Err: err}
-		if err == nil {
-			a.State, a.Err = judge(p.state, p.assignment, leader, w, t.eligible(p))
-			if a.Err == nil && (!slices.Equal(a.State.ISR, p.state.ISR) || a.State.Recovering != p.state.Recovering) {
-				a.State.ControllerEpoch = t.epoch
-				next[p.of], at[p.of], parts[p.of] = a.State, i, p
-			}
+		if err != nil {
+			answers[i].Err = err
+			continue
 		}
-		answers[i] = a
+		s, err := judge(p.state, p.assignment, leader, w, t.eligible(p))
+		answers[i].State, answers[i].Err = s, err
+		if err == nil && (!slices.Equal(s.ISR, p.state.ISR) || s.Recovering != p.state.Recovering) {
+			s.ControllerEpoch = t.epoch
+			granted[p.of], parts[p.of], next[p.of] = i, p, s
+		}
 	}
 	if len(next) == 0 {
 		return answers, nil
 	}
+	written, failed, err := t.writeISRs(ctx, parts, next)
+	for tp, s := range written {
+		answers[granted[tp]].State = s
+	}
+	for tp, err := range failed {
+		answers[granted[tp]].Err = err
+	}
+	return answers, err
+}
+
+// writeISRs writes states that leaders asked for, and goes on with moves that may
+// have waited for them. Followers need not be told: who leads is as before.
+func (t *term) writeISRs(ctx context.Context, parts map[cluster.TopicPartition]*partition, next map[cluster.TopicPartition]cluster.PartitionState) (written map[cluster.TopicPartition]cluster.PartitionState, failed map[cluster.TopicPartition]error, err error) {
 	versions, failed, err := t.SetStates(ctx, next)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	written = make(map[cluster.TopicPartition]cluster.PartitionState, len(versions))
 	for tp, version := range versions {
 		s := next[tp]
 		s.PartitionEpoch = version
-		answers[at[tp]].State = s
-		parts[tp].state = s
+		written[tp], parts[tp].state = s, s
 		t.announce(parts[tp])
 	}
-	for tp, err := range failed {
-		answers[at[tp]].Err = err
-	}
 	if _, err := t.reread(ctx, parts, failed); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for tp := range versions {
 		if err := t.advanceMove(ctx, parts[tp]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return answers, nil
+	return written, failed, nil
 }
 
 func (t *term) names() map[topic.ID]string {
@@ -86,10 +98,13 @@ func (t *term) wished(w ISRChange, names map[topic.ID]string) (*partition, error
 }
 
 // eligible says who may come into the ISR of p: who is online, as the registration
-// that is meant.
+// that is meant, and is not about to drop it.
 func (t *term) eligible(p *partition) func(ISRMember) bool {
 	online := t.roll(p).online
 	return func(m ISRMember) bool {
+		if p.shed != nil && slices.Contains(p.shed.leaving, m.ID) {
+			return false
+		}
 		return online(m.ID) && (m.Epoch == -1 || m.Epoch == t.brokers[m.ID].Epoch)
 	}
 }

@@ -9,17 +9,41 @@ import (
 )
 
 // deletion is a topic on its way out. It begins once all of its replicas' brokers
-// are there and nothing of it moves, and ends when each of them has said that its
-// log is gone: so none comes back with an old log. Until then nobody is elected
-// for it, and clients are told that it is gone.
+// are there, also those that it moves to or from, and ends when each of them has
+// said that its log is gone: so none comes back with an old log. Meanwhile nobody is
+// elected for it, nothing of it moves, and clients are told that it is gone. The
+// other brokers are waited for too, but not for long: once the topic is gone, nobody
+// could tell one that does not know.
 type deletion struct {
 	begun   bool
 	gone    map[cluster.TopicPartition][]int32 // brokers that have no log of it any more
 	waiting map[cluster.TopicPartition][]int32 // brokers that have been asked
+	unheard map[int32]map[cluster.TopicPartition]bool
+	late    int // how often it has been found to wait
 }
 
 func newDeletion() *deletion {
-	return &deletion{gone: map[cluster.TopicPartition][]int32{}, waiting: map[cluster.TopicPartition][]int32{}}
+	return &deletion{
+		gone:    map[cluster.TopicPartition][]int32{},
+		waiting: map[cluster.TopicPartition][]int32{},
+		unheard: map[int32]map[cluster.TopicPartition]bool{},
+	}
+}
+
+// unheardBy notes that a broker is to hear that a partition is gone.
+func (d *deletion) unheardBy(id int32, tp cluster.TopicPartition) {
+	if d.unheard[id] == nil {
+		d.unheard[id] = map[cluster.TopicPartition]bool{}
+	}
+	d.unheard[id][tp] = true
+}
+
+// heardBy notes that it has.
+func (d *deletion) heardBy(id int32, tp cluster.TopicPartition) {
+	delete(d.unheard[id], tp)
+	if len(d.unheard[id]) == 0 {
+		delete(d.unheard, id)
+	}
 }
 
 // goes reports whether logs of the topic may be gone already.
@@ -28,6 +52,9 @@ func (info *topicInfo) goes() bool { return info.deletion != nil && info.deletio
 // forget is for brokers that will not answer any more.
 func (d *deletion) forget(tp cluster.TopicPartition, brokers []int32) {
 	d.waiting[tp] = without(d.waiting[tp], brokers)
+	for _, id := range brokers {
+		delete(d.unheard, id)
+	}
 }
 
 func (t *term) deletionsChanged(ctx context.Context) error {
@@ -63,14 +90,28 @@ func (t *term) readDeletions(ctx context.Context) error {
 				return err
 			}
 		case info.deletion == nil:
-			t.log.Info("topic is to be deleted", "topic", name)
-			info.deletion = newDeletion()
-			for _, p := range info.partitions {
-				t.announce(p)
+			if err := t.markDeleted(ctx, info); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// markDeleted has a topic be on its way out.
+func (t *term) markDeleted(ctx context.Context, info *topicInfo) error {
+	t.log.Info("topic is to be deleted", "topic", info.name)
+	info.deletion = newDeletion()
+	wanted := false
+	for _, p := range info.partitions {
+		p.shed = nil
+		wanted = wanted || t.legacy[p.of]
+		t.announce(p)
+	}
+	if !wanted {
+		return nil
+	}
+	return t.SetWantedReassignments(ctx, t.wantedYet())
 }
 
 // advanceDeletions does what can be done for topics that are to be deleted.
@@ -89,8 +130,8 @@ func (t *term) advanceDeletions(ctx context.Context) error {
 func (t *term) advanceDeletion(ctx context.Context, info *topicInfo) error {
 	d := info.deletion
 	if !d.begun {
-		if why := t.notYet(info); why != "" {
-			t.log.Debug("deletion waits", "topic", info.name, "for", why)
+		if away := t.away(info); len(away) > 0 {
+			t.log.Debug("deletion waits", "topic", info.name, "brokers", away)
 			return nil
 		}
 		d.begun = true
@@ -108,7 +149,7 @@ func (t *term) advanceDeletion(ctx context.Context, info *topicInfo) error {
 			}
 		}
 	}
-	if left {
+	if left || len(d.unheard) > 0 && d.late < 2 {
 		return nil
 	}
 	if err := t.FinishDeletion(ctx, info.name); err != nil {
@@ -119,17 +160,41 @@ func (t *term) advanceDeletion(ctx context.Context, info *topicInfo) error {
 	return nil
 }
 
-// notYet says what a deletion waits for, before it begins; "" for nothing.
-func (t *term) notYet(info *topicInfo) string {
+// away returns brokers that have some of a topic, and are not there or have lost
+// their disk.
+func (t *term) away(info *topicInfo) (ids []int32) {
 	for _, p := range info.partitions {
-		if moving(p.assignment) {
-			return "a reassignment"
-		}
-		if len(keep(p.assignment.Replicas, t.roll(p).alive)) < len(p.assignment.Replicas) {
-			return "a broker"
+		alive := t.roll(p).alive
+		ids = append(ids, keep(p.assignment.Replicas, func(id int32) bool { return !alive(id) })...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// hurryDeletions counts how long deletions have waited.
+func (t *term) hurryDeletions() {
+	for _, info := range t.topics {
+		if info.goes() {
+			info.deletion.late++
 		}
 	}
-	return ""
+}
+
+// deletionsHeard notes that a broker knows what is deleted.
+func (t *term) deletionsHeard(ctx context.Context, a answer) error {
+	heard := map[*topicInfo]bool{}
+	for _, tp := range a.gone {
+		if info := t.topics[tp.Topic]; info != nil && info.deletion != nil {
+			info.deletion.heardBy(a.broker, tp)
+			heard[info] = true
+		}
+	}
+	for info := range heard {
+		if err := t.advanceDeletion(ctx, info); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replicasDeleted notes who has no log any more. Who refused is asked again.
@@ -150,7 +215,7 @@ func (t *term) replicasDeleted(ctx context.Context, a answer) error {
 		if d == nil {
 			continue
 		}
-		d.forget(tp, []int32{a.broker})
+		d.waiting[tp] = without(d.waiting[tp], []int32{a.broker})
 		if code != wire.None {
 			t.log.Warn("replica not deleted yet", "partition", tp.String(), "broker", a.broker, "error", code.String())
 			continue

@@ -109,7 +109,7 @@ func (t *term) advanceMoves(ctx context.Context) error {
 // that stay, then those that leave are told, and then the list is without them. A
 // crash in between has the next controller take the step again.
 func (t *term) advanceMove(ctx context.Context, p *partition) error {
-	if !moving(p.assignment) || !p.exists || p.shed != nil {
+	if !moving(p.assignment) || !p.exists || p.shed != nil || p.topic.deletion != nil {
 		return nil
 	}
 	next, leaving, ok := step(p.assignment, p.state)
@@ -135,31 +135,33 @@ func (t *term) advanceMove(ctx context.Context, p *partition) error {
 	return t.endShed(ctx, p)
 }
 
-// endShed ends a step, once nobody is waited for. Who left may have come into the
-// ISR again before it was told.
+// endShed ends a step, once nobody is waited for.
 func (t *term) endShed(ctx context.Context, p *partition) error {
-	if p.shed == nil || len(p.shed.waiting) > 0 {
+	shed := p.shed
+	if shed == nil || len(shed.waiting) > 0 {
 		return nil
 	}
-	defer func(of *shedding) {
-		if p.shed == of {
-			p.shed = nil // it may be another step's already
-		}
-	}(p.shed)
-	next := p.shed.next
+	done, err := t.leaveTo(ctx, p, shed.next)
+	p.shed = nil // not sooner: who leaves is told nothing more
+	switch {
+	case err != nil || !done:
+		return err
+	case moving(shed.next):
+		return t.advanceMove(ctx, p)
+	default:
+		return t.settled(ctx, p)
+	}
+}
+
+// leaveTo writes the list of who has p after a step, unless somebody is in the ISR
+// that is not on it: a leader that writes its ISR itself may have let it in again.
+func (t *term) leaveTo(ctx context.Context, p *partition, next cluster.Assignment) (bool, error) {
 	if len(without(p.state.ISR, next.Replicas)) > 0 {
 		if confined, err := t.confineTo(ctx, p, next.Replicas); !confined {
-			return err
+			return false, err
 		}
 	}
-	if err := t.reassign(ctx, p, next); err != nil {
-		return err
-	}
-	p.shed = nil
-	if moving(next) {
-		return t.advanceMove(ctx, p)
-	}
-	return t.settled(ctx, p)
+	return true, t.reassign(ctx, p, next)
 }
 
 // shedBy notes that a broker has dropped partitions that move, or is gone.
@@ -195,11 +197,6 @@ func (t *term) hurryMoves(ctx context.Context) error {
 // settled does what has waited for p to stop moving.
 func (t *term) settled(ctx context.Context, p *partition) error {
 	t.log.Info("partition moves no more", "partition", p.of.String(), "replicas", p.assignment.Replicas, "isr", p.state.ISR)
-	if p.topic.deletion != nil {
-		if err := t.advanceDeletion(ctx, p.topic); err != nil {
-			return err
-		}
-	}
 	if !t.legacy[p.of] {
 		return nil
 	}
@@ -245,7 +242,7 @@ func (t *term) wantedMoves(ctx context.Context) error {
 func (t *term) wantedYet() map[cluster.TopicPartition][]int32 {
 	left := map[cluster.TopicPartition][]int32{}
 	for tp := range t.legacy {
-		if p := t.find(tp); p != nil && moving(p.assignment) {
+		if p, err := t.partition(tp); err == nil && moving(p.assignment) {
 			left[tp] = target(p.assignment)
 		} else {
 			delete(t.legacy, tp)

@@ -1,12 +1,17 @@
 package controller_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/headwater/headwater/broker/cluster"
+	"github.com/headwater/headwater/broker/wire"
 )
 
 type moves = map[cluster.TopicPartition][]int32
@@ -139,22 +144,55 @@ func TestMoveToAnotherOrder(t *testing.T) {
 	})
 }
 
-// A topic that is to be deleted while it moves is, once it has arrived.
-func TestDeletionWaitsForMove(t *testing.T) {
+// A topic that is to be deleted while it moves goes from all brokers that have any
+// of it, and its moves are not wanted any more.
+func TestDeletionEndsMoves(t *testing.T) {
 	inWorld(t, abroad, func(w *world) {
-		w.create("a", []int32{1, 2})
+		w.create("a", []int32{1, 2}, []int32{1, 2})
 		w.lead()
+		w.tree.WantMoves(moves{tp("a", 1): {3}})
 		if err := w.move(tp("a", 0), []int32{1, 3}); err != nil {
 			w.Fatal(err)
 		}
+		synctest.Wait()
 		w.tree.DeleteTopic("a")
 		synctest.Wait()
-		if _, ok := w.tree.Topic("a"); !ok {
-			w.Fatal("deleted while it moved")
-		}
-		w.tree.WriteISR(tp("a", 0), []int32{1, 2, 3}, true)
-		synctest.Wait()
 		wantGone(w, "a")
+		w.consistent()
+	})
+}
+
+// A broker that is to drop a partition, is registered and says nothing is waited
+// for, but not for ever; it is told yet when it listens again.
+func TestMoveFromSilentBroker(t *testing.T) {
+	inWorld(t, abroad, func(w *world) {
+		w.create("a", []int32{1, 2})
+		w.lead()
+		w.fleet.Intercept(func(_ context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error) {
+			if id == 1 && req.Key() == wire.StopReplica {
+				return nil, errors.New("silent")
+			}
+			return deliver()
+		})
+		if err := w.move(tp("a", 0), []int32{2, 3}); err != nil {
+			w.Fatal(err)
+		}
+		w.catchUp()
+		w.want(tp("a", 0), 2, 2, 2, 3)
+		w.wantOn(tp("a", 0), []int32{2, 3, 1}, []int32{3}, []int32{1})
+		if err := w.alter(tp("a", 0), 2, 3, 1); !errors.Is(err, cluster.ErrIneligibleReplica) {
+			w.Errorf("the one that leaves comes into the ISR again: %v", err)
+		}
+		w.tree.WriteISR(tp("a", 0), []int32{2, 3, 1}, true) // as an old leader may have it
+		time.Sleep(2*w.cfg.RetryEvery + time.Second)
+		synctest.Wait()
+		w.wantOn(tp("a", 0), []int32{2, 3}, nil, nil)
+		if s, _ := w.tree.State(tp("a", 0)); !slices.Equal(s.ISR, []int32{2, 3}) {
+			w.Errorf("%+v, want broker 1 out of the ISR", s)
+		}
+		w.fleet.Intercept(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		w.consistent()
 	})
 }

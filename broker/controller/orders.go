@@ -71,6 +71,22 @@ func (o *orders) add(newer *orders) {
 	o.first = o.first || newer.first
 }
 
+// maxNews bounds the partitions that a broker has yet to hear of before those of
+// deleted topics are dropped: the others are as many as the cluster has.
+const maxNews = 200_000
+
+// forgetDeleted drops news of deleted topics when they have become too many, and
+// counts them: a broker that is registered and does not listen would gather them
+// without end.
+func (o *orders) forgetDeleted() (dropped int) {
+	if len(o.metadata) <= maxNews {
+		return 0
+	}
+	before := len(o.metadata)
+	maps.DeleteFunc(o.metadata, func(_ cluster.TopicPartition, n news) bool { return n.state.Leader == leaderOfDeletion })
+	return before - len(o.metadata)
+}
+
 // giveBack puts orders that were taken and did not arrive under those that have
 // come since.
 func (o *orders) giveBack(older *orders) {

@@ -56,7 +56,15 @@ func (t *term) announce(p *partition) {
 	}
 	n := t.newsOf(p)
 	for id := range t.brokers {
-		t.to(id).metadata[p.of] = n
+		t.tell(id, p, n)
+	}
+}
+
+// tell tells one broker.
+func (t *term) tell(id int32, p *partition, n news) {
+	t.to(id).metadata[p.of] = n
+	if d := p.topic.deletion; d != nil {
+		d.unheardBy(id, p.of)
 	}
 }
 
@@ -89,7 +97,7 @@ func (t *term) introduce(id int32) {
 			if !p.exists {
 				continue
 			}
-			o.metadata[p.of] = t.newsOf(p)
+			t.tell(id, p, t.newsOf(p))
 			if slices.Contains(p.assignment.Replicas, id) && !info.goes() {
 				t.orderOne(p, id, slices.Contains(p.assignment.Adding, id))
 			}

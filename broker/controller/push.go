@@ -180,6 +180,7 @@ type answer struct {
 	refused wire.ErrorCode
 	codes   map[cluster.TopicPartition]wire.ErrorCode // of LeaderAndIsr
 	stopped map[cluster.TopicPartition]wire.ErrorCode // of StopReplica with delete
+	gone    []cluster.TopicPartition                  // partitions of deleted topics that it has heard of
 }
 
 // read makes an answer of a response to p. A partition that the broker did not
@@ -201,6 +202,11 @@ func (p push) read(resp kmsg.Response) (answer, error) {
 		}
 	case *kmsg.UpdateMetadataResponse:
 		a.refused = wire.ErrorCode(resp.ErrorCode)
+		for tp, n := range p.orders.metadata {
+			if n.state.Leader == leaderOfDeletion && a.refused == wire.None {
+				a.gone = append(a.gone, tp)
+			}
+		}
 	case *kmsg.StopReplicaResponse:
 		a.refused = wire.ErrorCode(resp.ErrorCode)
 		a.stopped = p.deleted(resp)

@@ -60,6 +60,9 @@ func newSender(to cluster.Registration, s sealed, dial func(cluster.Registration
 func (s *sender) add(o *orders) {
 	s.mu.Lock()
 	s.pending.add(o)
+	if dropped := s.pending.forgetDeleted(); dropped > 0 {
+		s.log.Warn("broker will not hear that topics are deleted", "partitions", dropped)
+	}
 	if o.live != nil {
 		s.sealed.live = o.live
 	}
@@ -171,13 +174,17 @@ func (s *sender) report(ctx context.Context, p push, a answer) {
 	if a.refused != wire.None {
 		s.log.Warn("broker refused orders", "request", kmsg.NameForKey(p.request.Key()), "error", a.refused.String())
 	}
-	for _, tp := range inOrder(a.codes) {
-		if code := a.codes[tp]; code != wire.None {
-			s.log.Warn("broker refused an order; so perhaps for more partitions", "partition", tp.String(), "error", code.String())
-			break
+	refused := map[wire.ErrorCode]int{}
+	for _, code := range a.codes {
+		// What a broker does already, a new controller tells it again; it is late for that.
+		if code != wire.None && code != wire.StaleControllerEpoch {
+			refused[code]++
 		}
 	}
-	if len(a.codes) == 0 && len(a.stopped) == 0 {
+	for code, partitions := range refused {
+		s.log.Warn("broker refused orders for partitions", "partitions", partitions, "error", code.String())
+	}
+	if len(a.codes)+len(a.stopped)+len(a.gone) == 0 {
 		return
 	}
 	select {

@@ -21,8 +21,16 @@ func brokersOn(racks ...string) []cluster.Registration {
 func TestSpreadIsKafkas(t *testing.T) {
 	got, err := Spread(brokersOn("", "", "", "", ""), Spreading{Partitions: 10, ReplicationFactor: 3})
 	want := [][]int32{
-		{0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 0}, {4, 0, 1},
-		{0, 2, 3}, {1, 3, 4}, {2, 4, 0}, {3, 0, 1}, {4, 1, 2},
+		{0, 1, 2},
+		{1, 2, 3},
+		{2, 3, 4},
+		{3, 4, 0},
+		{4, 0, 1},
+		{0, 2, 3},
+		{1, 3, 4},
+		{2, 4, 0},
+		{3, 0, 1},
+		{4, 1, 2},
 	}
 	if err != nil || !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("without racks: %v, %v\nwant %v", got, err, want)

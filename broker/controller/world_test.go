@@ -26,35 +26,41 @@ type world struct {
 	term   *controllertest.Term
 	cancel context.CancelFunc
 	ended  chan error
-	log    strings.Builder
+	text   strings.Builder
+	log    *slog.Logger // of all controllers, into text
 }
 
 // inWorld runs a test with live brokers, and a controller if it says so.
 func inWorld(t *testing.T, brokers []int32, test func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, tree: controllertest.NewTree(), fleet: controllertest.NewFleet(), cfg: controller.DefaultConfig()}
+		w.log = slog.New(slog.NewTextHandler(&w.text, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		for _, id := range brokers {
 			w.register(id)
 		}
 		test(w)
 		w.resign()
-		for _, fault := range w.fleet.Faults() {
+		for _, fault := range append(w.fleet.Faults(), w.tree.Faults()...) {
 			t.Error(fault)
 		}
 		if t.Failed() {
-			t.Log(w.log.String())
+			t.Log(w.text.String())
 		}
 	})
 }
 
-// elect begins a controller's term, without waiting for it to have taken over.
-func (w *world) elect() {
+// elect begins a controller's term, without waiting for it to have taken over. arm
+// says beforehand how its store fails.
+func (w *world) elect(arm ...func(*controllertest.Term)) {
 	ctx, cancel := context.WithCancel(w.Context())
 	w.cancel, w.ended = cancel, make(chan error, 1)
 	dial := func(r cluster.Registration) controller.Caller { return w.fleet.Dial(r) }
-	w.c = controller.New(w.cfg, dial, slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	w.c = controller.New(w.cfg, dial, w.log)
 	term, epoch := w.tree.Elect()
 	w.term = term
+	for _, f := range arm {
+		f(term)
+	}
 	c, ended := w.c, w.ended
 	go func() { ended <- c.Run(ctx, epoch, term) }()
 }
@@ -79,9 +85,8 @@ func (w *world) resign() {
 
 // register has a broker come, or come back.
 func (w *world) register(id int32) cluster.Registration {
-	r := w.tree.Register(id, "")
-	w.fleet.Restart(id, r.Epoch)
-	return r
+	w.fleet.Restart(id, w.tree.NextEpoch())
+	return w.tree.Register(id, "")
 }
 
 func tp(name string, index int32) cluster.TopicPartition {

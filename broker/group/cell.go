@@ -7,8 +7,8 @@ import (
 
 // cell is a group among others: its lock, and the way of its records to the log.
 type cell struct {
-	c         *Coordinator
-	partition int32
+	c     *Coordinator
+	shard *shard
 
 	mu      sync.Mutex // guards all below; never held across the disk
 	g       *group
@@ -21,8 +21,8 @@ type cell struct {
 	index int       // likewise
 }
 
-func newCell(c *Coordinator, partition int32, g *group) *cell {
-	return &cell{c: c, partition: partition, g: g, index: -1}
+func newCell(c *Coordinator, s *shard, g *group) *cell {
+	return &cell{c: c, shard: s, g: g, index: -1}
 }
 
 // do has f change the group, stores what f queued and sees to it that what is due
@@ -65,10 +65,17 @@ func (k *cell) settle() {
 	k.c.timers.set(k, k.g.due())
 }
 
-// remove ends the group here. The lock is held.
+// remove ends the group here, and what it had to store and nobody took. The lock is
+// held.
 func (k *cell) remove() {
 	k.g.state = Dead
 	k.removed = true
+	now, _ := k.c.clock()
+	puts := k.g.puts
+	k.g.puts = nil
+	for _, p := range puts {
+		p.done(now, -1, ErrNotHere)
+	}
 	k.c.bytes.Add(-k.counted)
 	k.c.timers.remove(k)
 	k.c.mu.Lock()
@@ -78,22 +85,25 @@ func (k *cell) remove() {
 	}
 }
 
-// flush appends what is queued, unless another goroutine does.
+// flush appends what is queued, unless another goroutine does. Once the shard is
+// given up, nothing more of it begins.
 func (k *cell) flush() {
 	for {
 		k.mu.Lock()
-		if k.storing || len(k.g.puts) == 0 {
+		if k.storing || k.removed || len(k.g.puts) == 0 {
 			k.mu.Unlock()
 			return
 		}
 		puts := k.g.puts
 		k.g.puts, k.storing = nil, true
+		k.shard.appending.Add(1)
 		k.mu.Unlock()
 		for _, p := range puts {
-			k.c.append(k.partition, p, func(baseOffset int64, err error) { k.stored(p, baseOffset, err) })
+			k.c.append(k.shard, p, func(baseOffset int64, err error) { k.stored(p, baseOffset, err) })
 		}
 		k.mu.Lock()
 		k.storing = false
+		k.shard.appending.Done()
 		k.mu.Unlock()
 	}
 }
@@ -122,7 +132,7 @@ func (k *cell) tick() {
 }
 
 // unload ends the group here without a trace in the log. Those who wait look for
-// its new coordinator.
+// its new coordinator, which has what is being stored, or has not.
 func (k *cell) unload() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -134,4 +144,6 @@ func (k *cell) unload() {
 		m.answerSync(SyncResult{Err: ErrNotHere})
 	}
 	k.remove()
+	now, _ := k.c.clock()
+	k.g.abandon(now, ErrNotHere)
 }

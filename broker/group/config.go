@@ -4,7 +4,10 @@ import "time"
 
 // Config is what groups may do and take. Kafka's name stands beside what Kafka has.
 type Config struct {
+	Clustered         bool          // other brokers have groups too: this one has those of the partitions that Lead names
 	Partitions        int32         // offsets.topic.num.partitions: when the topic is made
+	ReplicationFactor int16         // offsets.topic.replication.factor: likewise; 0 for that of other topics
+	StoreTimeout      time.Duration // offsets.commit.timeout.ms; 0: Kafka's 5 s in a cluster, else as long as it takes
 	MinSessionTimeout time.Duration // group.min.session.timeout.ms
 	MaxSessionTimeout time.Duration // group.max.session.timeout.ms
 	InitialDelay      time.Duration // group.initial.rebalance.delay.ms: an empty group waits for its first members
@@ -30,6 +33,10 @@ func DefaultConfig() Config {
 		MaxMetadataBytes:  4096,
 	}
 }
+
+// defaultStoreTimeout is how long a cluster may take to store a commit: a follower
+// that has stopped keeps it waiting until it is out of sync.
+const defaultStoreTimeout = 5 * time.Second
 
 // expireEvery is how often expired offsets are looked for
 // (offsets.retention.check.interval.ms).

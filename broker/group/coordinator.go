@@ -7,8 +7,12 @@
 // records to the log in order; the Coordinator finds cells, loads them from the
 // log and has them do what time asks for. All methods of a Coordinator may be
 // called from any goroutine and return soon: what must be waited for comes by a
-// channel. There is one goroutine for all groups and their members, in Run, and one
-// timer; another loads the groups and ends.
+// channel. Run has one goroutine for all groups and their members, with one timer,
+// and a few that load groups.
+//
+// A broker without others has all groups. In a cluster each has the groups of the
+// partitions of the topic that it leads, as Lead and Resign say; a group goes with
+// its partition, and its new coordinator reads it from the log.
 //
 // Durations are time.Duration, times in records Unix milliseconds, sizes bytes.
 package group
@@ -17,6 +21,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,18 +41,25 @@ const Topic = "__consumer_offsets"
 type Log interface {
 	// Partitions is how many there are, 0 when the topic was never made.
 	Partitions() int32
-	// Create makes the topic with that many partitions and returns how many it has:
-	// others, if it is there already.
-	Create(ctx context.Context, partitions int32) (int32, error)
-	// Append puts b at the end of a partition and calls done once, when b is durable
-	// or will not be. done does not block; it may run before Append returns.
+	// Create makes the topic with that many partitions, each on so many brokers, 0 for
+	// as many as topics have by default, and returns how many partitions it has: others,
+	// if it is there already.
+	Create(ctx context.Context, partitions int32, replicationFactor int16) (int32, error)
+	// Append puts b at the end of a partition and calls done once, when b is as durable
+	// as a record can be, on every broker that is in sync, or will not be: ErrNotHere is
+	// for a partition that this broker does not lead. done does not block; it may run
+	// before Append returns.
 	Append(index int32, b record.Batch, done func(baseOffset int64, err error))
 	// Read returns whole batches from the one that holds fromOffset on: one at least,
 	// if there is one, and no more than maxBytes beyond it.
 	Read(index int32, fromOffset int64, maxBytes int) ([]byte, error)
-	// Offsets returns the first offset of a partition and the one behind its last
-	// durable record.
+	// Offsets returns the first offset of a partition and the one behind its last record
+	// that cannot be taken back, to which Read reads.
 	Offsets(index int32) (logStartOffset, highWatermark int64, err error)
+	// Settle calls done once, when all that was in the log when this broker came to lead
+	// the partition cannot be taken back: until then Offsets and Read show less than the
+	// leader before had acknowledged. done is as for Append. It is called in a cluster.
+	Settle(index int32, done func(err error))
 }
 
 // Coordinator has the groups of this broker.
@@ -64,33 +76,25 @@ type Coordinator struct {
 	creating     sync.Mutex // held while the topic is made; guards createFailed
 	createFailed string     // why it could not be, the last time
 
-	mu     sync.RWMutex // guards all below; taken after a cell's lock, never before it
-	opened bool         // Run has looked whether the topic is there
-	shards []shard      // by partition; none before the topic is made
-	groups map[string]*cell
+	loadable chan struct{} // gets one when there is something to load
+
+	mu         sync.RWMutex // guards all below; taken after a cell's lock, never before it
+	opened     bool         // Run has begun
+	partitions int32        // of the topic, 0 before it is made; not in a cluster, where Log.Partitions counts
+	shards     map[int32]*shard
+	wanted     []*shard // that are to be loaded, in their order
+	groups     map[string]*cell
 }
-
-// shard is what is known of one partition of the topic.
-type shard struct {
-	status  shardStatus
-	err     error // why it failed
-	failing bool  // the last append failed, and that was logged
-}
-
-type shardStatus int8
-
-const (
-	loading shardStatus = iota
-	serving
-	failed // its log cannot be read
-	away   // another broker has it
-)
 
 // New returns a Coordinator that knows nothing until Run. reg may be nil.
 func New(cfg Config, topic Log, clock Clock, log *slog.Logger, reg prometheus.Registerer) *Coordinator {
+	if cfg.Clustered && cfg.StoreTimeout == 0 {
+		cfg.StoreTimeout = defaultStoreTimeout
+	}
 	c := &Coordinator{
 		cfg: cfg, topic: topic, clock: clock, newID: randomID, log: log,
-		timers: newTimers(), groups: map[string]*cell{}, metrics: newMetrics(),
+		timers: newTimers(), metrics: newMetrics(),
+		loadable: make(chan struct{}, 1), shards: map[int32]*shard{}, groups: map[string]*cell{},
 	}
 	c.metrics.register(reg, c)
 	return c
@@ -110,8 +114,13 @@ func randomID() string {
 func (c *Coordinator) Run(ctx context.Context) error {
 	var loads sync.WaitGroup
 	defer loads.Wait()
-	loads.Go(func() { c.loadAll(ctx) })
+	c.open()
+	for range loaders {
+		loads.Go(func() { c.loadWanted(ctx) })
+	}
 
+	again := time.NewTicker(loadAgainAfter)
+	defer again.Stop()
 	sweep := time.NewTicker(expireEvery)
 	defer sweep.Stop()
 	timer := time.NewTimer(0)
@@ -120,6 +129,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-again.C:
+			c.loadAgain()
 		case <-sweep.C:
 			c.expireOffsets()
 		case <-c.timers.wake:
@@ -182,66 +193,9 @@ func PartitionFor(group string, partitions int32) int32 {
 	return hash % partitions
 }
 
-// serving reports whether the group can be served: where it is, -1 before the
-// topic is made, or why not.
-func (c *Coordinator) serving(id string) (partition int32, err error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if !c.opened {
-		return -1, ErrLoading
-	}
-	if len(c.shards) == 0 {
-		return -1, nil
-	}
-	partition = PartitionFor(id, int32(len(c.shards)))
-	switch s := c.shards[partition]; s.status {
-	case loading:
-		return partition, ErrLoading
-	case failed:
-		return partition, fmt.Errorf("%w: %s-%d: %v", ErrNotAvailable, Topic, partition, s.err)
-	case away:
-		return partition, ErrNotHere
-	}
-	return partition, nil
+func (c *Coordinator) limits() limits {
+	return limits{c.cfg.InitialDelay, c.cfg.MaxMembers, c.cfg.StoreTimeout}
 }
-
-// find returns the group's cell, nil when there is none.
-func (c *Coordinator) find(id string) (*cell, error) {
-	if _, err := c.serving(id); err != nil {
-		return nil, err
-	}
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.groups[id], nil
-}
-
-// findOrMake returns the group's cell, which may be a new one, and makes the topic
-// if it is not there.
-func (c *Coordinator) findOrMake(id string) (*cell, error) {
-	partition, err := c.serving(id)
-	if err == nil && partition < 0 {
-		if err = c.create(); err == nil {
-			partition, err = c.serving(id)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	now, _ := c.clock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := c.groups[id]; k != nil {
-		return k, nil
-	}
-	if len(c.groups) >= c.cfg.MaxGroups {
-		return nil, fmt.Errorf("%w: there are %d", ErrTooMuch, len(c.groups))
-	}
-	k := newCell(c, partition, newGroup(id, c.limits(), now))
-	c.groups[id] = k
-	return k, nil
-}
-
-func (c *Coordinator) limits() limits { return limits{c.cfg.InitialDelay, c.cfg.MaxMembers} }
 
 // room says whether n more bytes may be taken.
 func (c *Coordinator) room(n int64) error {
@@ -263,8 +217,8 @@ func (c *Coordinator) cells() []*cell {
 }
 
 // append stores records as one batch. The log says once when that begins to fail,
-// and the clients each time that they may try again.
-func (c *Coordinator) append(partition int32, p put, done func(baseOffset int64, err error)) {
+// and the clients each time that they may try again, here or at another broker.
+func (c *Coordinator) append(s *shard, p put, done func(baseOffset int64, err error)) {
 	now, _ := c.clock()
 	var headers []record.Header
 	if p.doubtful {
@@ -274,8 +228,12 @@ func (c *Coordinator) append(partition int32, p put, done func(baseOffset int64,
 	for _, r := range p.records {
 		bu.Add(now.UnixMilli(), r.key, r.value, headers)
 	}
-	c.topic.Append(partition, bu.Batch(), func(baseOffset int64, err error) {
-		c.appended(partition, err)
+	c.topic.Append(s.index, bu.Batch(), func(baseOffset int64, err error) {
+		if errors.Is(err, ErrNotHere) {
+			done(baseOffset, err)
+			return
+		}
+		c.appended(s, err)
 		if err != nil {
 			err = fmt.Errorf("%w: %v", ErrNotAvailable, err)
 		}
@@ -283,19 +241,19 @@ func (c *Coordinator) append(partition int32, p put, done func(baseOffset int64,
 	})
 }
 
-func (c *Coordinator) appended(partition int32, err error) {
+func (c *Coordinator) appended(s *shard, err error) {
 	c.mu.RLock()
-	news := c.shards[partition].failing != (err != nil)
+	news := s.failing != (err != nil)
 	c.mu.RUnlock()
 	if !news {
 		return
 	}
 	c.mu.Lock()
-	c.shards[partition].failing = err != nil
+	s.failing = err != nil
 	c.mu.Unlock()
 	if err != nil {
-		c.log.Error("groups and offsets cannot be stored", "partition", fmt.Sprintf("%s-%d", Topic, partition), "err", err)
+		c.log.Error("groups and offsets cannot be stored", "partition", s.name(), "err", err)
 		return
 	}
-	c.log.Info("groups and offsets can be stored again", "partition", fmt.Sprintf("%s-%d", Topic, partition))
+	c.log.Info("groups and offsets can be stored again", "partition", s.name())
 }

@@ -34,7 +34,7 @@ type memLog struct {
 
 func (l *memLog) Partitions() int32 { return l.partitions }
 
-func (l *memLog) Create(_ context.Context, partitions int32) (int32, error) {
+func (l *memLog) Create(_ context.Context, partitions int32, _ int16) (int32, error) {
 	if l.failAppend != nil {
 		return 0, l.failAppend
 	}
@@ -103,6 +103,8 @@ func (l *memLog) Read(index int32, fromOffset int64, maxBytes int) (batches []by
 	return batches, nil
 }
 
+func (l *memLog) Settle(_ int32, done func(error)) { done(nil) }
+
 func (l *memLog) Offsets(index int32) (int64, int64, error) { return 0, l.end(index), nil }
 
 // running is a coordinator at work, in a synctest bubble.
@@ -114,14 +116,17 @@ type running struct {
 
 // run starts a coordinator over topic and waits until it
 // has loaded what can be.
-func run(t *testing.T, topic *memLog, change ...func(*Config)) *running {
+func run(t *testing.T, topic Log, change ...func(*Config)) *running {
 	t.Helper()
 	cfg := DefaultConfig()
 	for _, f := range change {
 		f(&cfg)
 	}
 	logged := &bytes.Buffer{}
-	clock := func() (time.Time, bool) { return time.Now(), !topic.doubt.Load() }
+	clock := func() (time.Time, bool) {
+		l, ok := topic.(*memLog)
+		return time.Now(), !ok || !l.doubt.Load()
+	}
 	r := &running{New(cfg, topic, clock, slog.New(slog.NewTextHandler(logged, nil)), prometheus.NewRegistry()), logged, nil}
 	n := 0
 	r.newID = func() string { n++; return fmt.Sprint(n) }
@@ -492,14 +497,15 @@ func TestUnloadAndLoad(t *testing.T) {
 		r.commit("readers", id, 1, at(0, 5))
 		req := request("")
 		waiting := r.Join(&req)
-		r.Unload(0)
+		r.Resign(0, 1)
 		want(t, "the one who waits", (<-waiting).Err, ErrNotHere)
 		_, err := r.FetchAll("readers")
 		want(t, "fetch", err, ErrNotHere)
 		if n := r.bytes.Load(); n != 0 {
 			t.Errorf("%d bytes are left over", n)
 		}
-		r.Load(t.Context(), 0)
+		r.Lead(0, 2)
+		synctest.Wait()
 		want(t, "heartbeat", r.Heartbeat(&HeartbeatRequest{Group: "readers", MemberID: id, Generation: 1}), nil)
 	})
 }

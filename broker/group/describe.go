@@ -28,14 +28,17 @@ type DescribedMember struct {
 
 // Describe shows a group; ErrUnknownGroup if there is none.
 func (c *Coordinator) Describe(id string) (d Description, err error) {
-	k, err := c.findKnown(id)
-	if err != nil {
-		return d, err
+	for {
+		k, err := c.find(id)
+		switch {
+		case err != nil:
+			return d, err
+		case k == nil:
+			return d, unknownGroup(id)
+		case k.read(func(g *group) { d = g.describe() }):
+			return d, nil
+		}
 	}
-	if !k.read(func(g *group) { d = g.describe() }) {
-		return d, ErrUnknownGroup
-	}
-	return d, nil
 }
 
 func (g *group) describe() Description {
@@ -64,8 +67,13 @@ func (c *Coordinator) List() (all []Listed, err error) {
 	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.ID, b.ID) })
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if !c.opened || slices.ContainsFunc(c.shards, func(s shard) bool { return s.status == loading }) {
+	if !c.opened {
 		return all, ErrLoading
+	}
+	for _, s := range c.shards {
+		if s.status == loading {
+			return all, ErrLoading
+		}
 	}
 	return all, nil
 }

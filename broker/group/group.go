@@ -10,6 +10,7 @@ import (
 type limits struct {
 	initialDelay time.Duration
 	maxMembers   int
+	storeTimeout time.Duration // 0 for none
 }
 
 // group is one group's state and the rules by which it changes, those of Kafka's
@@ -45,10 +46,11 @@ type group struct {
 
 	doubtful   bool // the time of day is not known to be right; its owner keeps that true
 	puts       []put
-	stored     bool  // the log has, or may have, a record of the group itself
-	gone       bool  // deleted, in the log too
-	rebalances int64 // completed
-	bytes      int64 // of members and offsets, about
+	patient    []*patience // who waits for what is being stored, the longest first
+	stored     bool        // the log has, or may have, a record of the group itself
+	gone       bool        // deleted, in the log too
+	rebalances int64       // completed
+	bytes      int64       // of members and offsets, about
 }
 
 // put is what is to be stored, as one batch, and what happens then: baseOffset is

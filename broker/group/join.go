@@ -148,16 +148,26 @@ func (g *group) rejoinStatic(now time.Time, r *JoinRequest, m *member, newID str
 		g.prepare(now)
 		return
 	}
-	g.putMetadata((*member).assigned, func(now time.Time, err error) {
+	fail := func(now time.Time, err error) {
 		if m.joining != w || g.state != Stable {
 			return // a rebalance has answered, or will
 		}
 		m.touch(now)
-		if err != nil {
-			m.answerJoin(JoinResult{Err: err})
-			g.rename(m, oldID)
+		m.answerJoin(JoinResult{Err: err})
+		g.rename(m, oldID)
+	}
+	waiting := g.wait(now, fail)
+	g.putMetadata((*member).assigned, func(now time.Time, err error) {
+		switch {
+		case !waiting.answer():
+			return
+		case err != nil:
+			fail(now, err)
+			return
+		case m.joining != w || g.state != Stable:
 			return
 		}
+		m.touch(now)
 		told := g.joinedAs(m)
 		told.SkipAssignment = r.CanSkipAssignment && g.leader == m.id
 		if !r.CanSkipAssignment {

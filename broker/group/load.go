@@ -11,6 +11,11 @@ import (
 )
 
 const (
+	// loaders is how many partitions are loaded at a time, of those that this broker
+	// begins to lead at once.
+	loaders = 2
+	// loadAgainAfter is how long a partition that could not be loaded is left alone.
+	loadAgainAfter = 30 * time.Second
 	// loadBytes is how much of the log is read at a time.
 	loadBytes = 1 << 20
 	// maxInflatedBytes bounds what one compressed batch, which another broker may have
@@ -18,98 +23,131 @@ const (
 	maxInflatedBytes = 64 << 20
 )
 
-// loadAll loads every partition of the topic, if it is there.
-func (c *Coordinator) loadAll(ctx context.Context) {
+// open begins to answer. A broker that shares its groups with nobody leads every
+// partition of the topic, if that is there.
+func (c *Coordinator) open() {
 	n := c.topic.Partitions()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.opened = true
-	c.shards = make([]shard, n)
-	c.mu.Unlock()
+	if c.cfg.Clustered {
+		return
+	}
+	c.partitions = n
 	for i := range n {
-		c.Load(ctx, i)
+		c.shards[i] = &shard{index: i}
+		c.want(c.shards[i])
 	}
 }
 
-// create makes the topic and begins to serve it.
-func (c *Coordinator) create() error {
-	c.creating.Lock()
-	defer c.creating.Unlock()
-	c.mu.RLock()
-	have := len(c.shards)
-	c.mu.RUnlock()
-	if have > 0 {
-		return nil // someone was faster
-	}
-	n, err := c.topic.Create(context.Background(), c.cfg.Partitions)
-	if err != nil {
-		if c.createFailed != err.Error() { // clients try again and again, and are not told why
-			c.createFailed = err.Error()
-			c.log.Error("topic for groups and offsets not created; no group can be served", "topic", Topic, "err", err)
+// loadWanted loads partitions as they become this broker's until ctx is done.
+func (c *Coordinator) loadWanted(ctx context.Context) {
+	for {
+		if s, loadCtx := c.nextWanted(ctx); s != nil {
+			c.load(loadCtx, s)
+			continue
 		}
-		return fmt.Errorf("%w: create %s: %v", ErrNotAvailable, Topic, err)
-	}
-	c.mu.Lock()
-	c.shards = make([]shard, n)
-	c.mu.Unlock()
-	for i := range n {
-		c.Load(context.Background(), i) // all are empty
-	}
-	return nil
-}
-
-// Load reads the groups of a partition that this broker leads now, and serves them
-// from then on. When the log cannot be read to its end, they are not served at
-// all: an offset that is missing would have its consumer start over.
-func (c *Coordinator) Load(ctx context.Context, index int32) {
-	c.setShard(index, shard{status: loading})
-	start := time.Now()
-	l := loader{groups: map[string]*group{}, limits: c.limits()}
-	err := l.readAll(ctx, c.topic, index, c.clock)
-	c.metrics.loadSeconds.Add(time.Since(start).Seconds())
-	c.metrics.skipped.Add(float64(l.skipped))
-	name := fmt.Sprintf("%s-%d", Topic, index)
-	if ctx.Err() != nil {
-		return
-	}
-	if l.skipped > 0 {
-		c.log.Warn("records of groups and offsets could not be read, and were left out", "partition", name, "records", l.skipped, "err", l.firstSkipped)
-	}
-	if err != nil {
-		c.log.Error("groups not loaded; they are not served", "partition", name, "err", err)
-		c.setShard(index, shard{status: failed, err: err})
-		return
-	}
-	c.take(index, l.groups)
-	c.setShard(index, shard{status: serving})
-	c.log.Info("groups loaded", "partition", name, "groups", len(l.groups), "records", l.records, "took", time.Since(start))
-}
-
-// take makes the loaded groups known. Those that are more than may be made are
-// kept: they were made when they might.
-func (c *Coordinator) take(index int32, groups map[string]*group) {
-	for id, g := range groups {
-		k := newCell(c, index, g)
-		c.mu.Lock()
-		c.groups[id] = k
-		c.mu.Unlock()
-		k.do(func(*group, time.Time) {})
-	}
-}
-
-// Unload ends the groups of a partition that another broker leads now.
-func (c *Coordinator) Unload(index int32) {
-	c.setShard(index, shard{status: away})
-	for _, k := range c.cells() {
-		if k.partition == index {
-			k.unload()
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.loadable:
 		}
 	}
 }
 
-func (c *Coordinator) setShard(index int32, s shard) {
+// nextWanted takes the shard that waits longest to be loaded, nil for none. The
+// context ends when the shard is given up.
+func (c *Coordinator) nextWanted(ctx context.Context) (*shard, context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shards[index] = s
+	if len(c.wanted) == 0 {
+		return nil, nil
+	}
+	s := c.wanted[0]
+	c.wanted = slices.Delete(c.wanted, 0, 1)
+	if len(c.wanted) > 0 {
+		c.callLoader() // another one, if it is free
+	}
+	ctx, s.cancel = context.WithCancel(ctx)
+	return s, ctx
+}
+
+// load reads the groups of a shard, which are served from then on. When the log
+// cannot be read to its end, they are not served at all: an offset that is missing
+// would have its consumer start over.
+func (c *Coordinator) load(ctx context.Context, s *shard) {
+	start := time.Now()
+	l := loader{groups: map[string]*group{}, limits: c.limits()}
+	err := l.readAll(ctx, c.topic, s.index, c.clock)
+	c.metrics.loadSeconds.Add(time.Since(start).Seconds())
+	c.metrics.skipped.Add(float64(l.skipped))
+	made, news := c.take(ctx, s, l.groups, err)
+	if !news {
+		return // given up meanwhile, failed as before, or the broker is stopping
+	}
+	if err != nil {
+		c.log.Error("groups not loaded; they are not served", "partition", s.name(), "err", err)
+	}
+	for _, k := range made {
+		k.do(func(*group, time.Time) {}) // counts it, and sees to what will be due
+	}
+	if l.skipped > 0 {
+		c.log.Warn("records of groups and offsets could not be read, and were left out", "partition", s.name(), "records", l.skipped, "err", l.firstSkipped)
+	}
+	if n := l.undecided(); n > 0 {
+		c.log.Warn("offsets of transactions without an end were left out", "partition", s.name(), "offsets", n)
+	}
+	if err == nil {
+		c.log.Info("groups loaded", "partition", s.name(), "groups", len(l.groups), "records", l.records, "took", time.Since(start))
+	}
+}
+
+// take makes the loaded groups known, all at once, unless err says that they could
+// not be loaded. There is no news when the shard has been given up, or could not be
+// loaded before for the same reason. Groups that are more than may be made are kept:
+// they were made when they might.
+func (c *Coordinator) take(ctx context.Context, s *shard, groups map[string]*group, err error) (made []*cell, news bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, false
+	}
+	if s.cancel != nil {
+		s.cancel()
+		s.cancel = nil
+	}
+	if err != nil {
+		news = s.err == nil || s.err.Error() != err.Error()
+		s.status, s.err = failed, err
+		return nil, news
+	}
+	for id, g := range groups {
+		k := newCell(c, s, g)
+		c.groups[id] = k
+		made = append(made, k)
+	}
+	s.status, s.err = serving, nil
+	return made, true
+}
+
+// loadAgain tries the partitions again that could not be loaded.
+func (c *Coordinator) loadAgain() {
+	var again []*shard
+	c.mu.Lock()
+	for _, s := range c.shards {
+		if s.status == failed {
+			s.status = loading
+			again = append(again, s)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range again {
+		if c.cfg.Clustered {
+			c.topic.Settle(s.index, func(err error) { c.settled(s, err) })
+		} else {
+			c.settled(s, nil)
+		}
+	}
 }
 
 // loader makes groups of records.
@@ -119,6 +157,7 @@ type loader struct {
 	records      int
 	skipped      int
 	firstSkipped error
+	open         transactions
 }
 
 // readAll reads what the partition holds at the start of the call.
@@ -154,6 +193,7 @@ func (l *loader) readAll(ctx context.Context, topic Log, index int32, clock Cloc
 // out.
 func (l *loader) batch(b record.Batch, now time.Time) {
 	if b.Control() {
+		l.end(b, now)
 		return
 	}
 	err := codec.Records(b, maxInflatedBytes, func(r record.Record) bool {
@@ -164,7 +204,12 @@ func (l *loader) batch(b record.Batch, now time.Time) {
 			return true
 		}
 		said.doubtful = slices.ContainsFunc(r.Headers, func(h record.Header) bool { return h.Key == doubtHeader })
-		l.apply(said, b.BaseOffset()+int64(r.OffsetDelta), now)
+		at := b.BaseOffset() + int64(r.OffsetDelta)
+		if b.Transactional() && said.Topic != "" {
+			l.suspend(b.ProducerID(), said, at)
+			return true
+		}
+		l.apply(said, at, now)
 		return true
 	})
 	if err != nil {

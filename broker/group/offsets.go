@@ -43,7 +43,8 @@ type CommitRequest struct {
 }
 
 // commit keeps r's offsets, all or none, and then replies. They can be fetched
-// when they are as durable as an acknowledged record is.
+// when they are as durable as an acknowledged record is, be it after the one who
+// committed them was told that it takes too long.
 func (g *group) commit(now time.Time, r *CommitRequest, reply func(error)) {
 	if err := g.checkCommit(r); err != nil {
 		reply(err)
@@ -63,6 +64,7 @@ func (g *group) commit(now time.Time, r *CommitRequest, reply func(error)) {
 		g.uncommitted[o.TopicPartition]++
 		records = append(records, offsetRecord(g.id, o, committed.wall))
 	}
+	waiting := g.wait(now, func(_ time.Time, err error) { reply(err) })
 	g.put(records, func(_ time.Time, baseOffset int64, err error) {
 		for i, o := range r.Offsets {
 			if g.uncommitted[o.TopicPartition]--; g.uncommitted[o.TopicPartition] == 0 {
@@ -72,7 +74,9 @@ func (g *group) commit(now time.Time, r *CommitRequest, reply func(error)) {
 				g.keep(offset{o, committed, baseOffset + int64(i)})
 			}
 		}
-		reply(err)
+		if waiting.answer() {
+			reply(err)
+		}
 	})
 }
 

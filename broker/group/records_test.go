@@ -18,7 +18,7 @@ import (
 // loadedFrom has a loader take records in, as those of a partition.
 func loadedFrom(t *testing.T, records []entry) *loader {
 	t.Helper()
-	l := &loader{groups: map[string]*group{}, limits: limits{3 * time.Second, 1000}}
+	l := &loader{groups: map[string]*group{}, limits: limits{3 * time.Second, 1000, 0}}
 	var bu record.Builder
 	for _, r := range records {
 		bu.Add(1, r.key, r.value, nil)
@@ -118,7 +118,7 @@ func (s *sim) stampOfStore() int64 {
 // A group that was loaded with more members than it may have is rebalanced.
 func TestRestoredTooLarge(t *testing.T) {
 	s := stable(t, "a", "b")
-	l := loader{groups: map[string]*group{}, limits: limits{0, 1}}
+	l := loader{groups: map[string]*group{}, limits: limits{0, 1, 0}}
 	for i, r := range s.stored {
 		said, err := parse(r.key, r.value)
 		if err != nil {
@@ -230,7 +230,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		l := loader{groups: map[string]*group{}, limits: limits{time.Second, 10}}
+		l := loader{groups: map[string]*group{}, limits: limits{time.Second, 10, 0}}
 		l.apply(said, 1, time.Now())
 		for _, g := range l.groups {
 			g.metadataRecord((*member).assigned)

@@ -8,6 +8,8 @@ import (
 
 // Ready reports whether the group can be served here, nil, or why it cannot.
 func (c *Coordinator) Ready(id string) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	_, err := c.serving(id)
 	return err
 }
@@ -91,15 +93,7 @@ func tooLong(texts ...string) bool {
 func (c *Coordinator) Sync(r *SyncRequest) <-chan SyncResult {
 	answer := make(chan SyncResult, 1)
 	reply := func(res SyncResult) { answer <- res }
-	k, err := c.findMember(r.Group)
-	if err != nil {
-		if err == ErrLoading {
-			err = ErrRebalancing // the round of joining is lost, and clients do not expect to be told so
-		}
-		reply(SyncResult{Err: err})
-		return answer
-	}
-	served := k.do(func(g *group, now time.Time) {
+	err := c.doMember(r.Group, func(g *group, now time.Time) {
 		size := int64(0)
 		for _, assignment := range r.Assignments {
 			size += int64(len(assignment))
@@ -110,52 +104,59 @@ func (c *Coordinator) Sync(r *SyncRequest) <-chan SyncResult {
 		}
 		g.sync(now, r, reply)
 	})
-	if !served {
-		reply(SyncResult{Err: ErrUnknownMember})
+	if err == ErrLoading {
+		err = ErrRebalancing // the round of joining is lost, and clients do not expect to be told so
+	}
+	if err != nil {
+		reply(SyncResult{Err: err})
 	}
 	return answer
 }
 
-// findMember is find for requests of members, who are unknown where the group is.
-func (c *Coordinator) findMember(id string) (*cell, error) {
+// doMember has f change a group for a member of it, who is unknown where the group
+// is; f has been called when there is no error.
+func (c *Coordinator) doMember(id string, f func(g *group, now time.Time)) error {
 	if id == "" {
-		return nil, ErrInvalidID
+		return ErrInvalidID
 	}
-	k, err := c.find(id)
-	if k == nil && err == nil {
-		err = ErrUnknownMember
+	return c.doKnown(id, ErrUnknownMember, f)
+}
+
+// doKnown has f change a group, or returns unknown when there is none. One that goes
+// while it is looked for may have gone to another broker.
+func (c *Coordinator) doKnown(id string, unknown error, f func(g *group, now time.Time)) error {
+	for {
+		k, err := c.find(id)
+		switch {
+		case err != nil:
+			return err
+		case k == nil:
+			return unknown
+		case k.do(f):
+			return nil
+		}
 	}
-	return k, err
 }
 
 // Heartbeat keeps a member in its group.
-func (c *Coordinator) Heartbeat(r *HeartbeatRequest) error {
-	k, err := c.findMember(r.Group)
-	if err == ErrLoading {
+func (c *Coordinator) Heartbeat(r *HeartbeatRequest) (err error) {
+	missing := c.doMember(r.Group, func(g *group, now time.Time) { err = g.heartbeat(now, r) })
+	switch missing {
+	case nil:
+		return err
+	case ErrLoading:
 		return nil // it will have a whole session once the group is loaded
 	}
-	if err != nil {
-		return err
-	}
-	if !k.do(func(g *group, now time.Time) { err = g.heartbeat(now, r) }) {
-		return ErrUnknownMember
-	}
-	return err
+	return missing
 }
 
 // Leave takes members out of a group; errs are theirs.
 func (c *Coordinator) Leave(id string, leaving []LeavingMember) (errs []error, err error) {
-	k, err := c.findMember(id)
-	switch {
-	case err == ErrUnknownMember:
-		return slices.Repeat([]error{ErrUnknownMember}, len(leaving)), nil
-	case err != nil:
-		return nil, err
-	}
-	if !k.do(func(g *group, now time.Time) { errs = g.leave(now, leaving) }) {
+	err = c.doMember(id, func(g *group, now time.Time) { errs = g.leave(now, leaving) })
+	if err == ErrUnknownMember {
 		return slices.Repeat([]error{ErrUnknownMember}, len(leaving)), nil
 	}
-	return errs, nil
+	return errs, err
 }
 
 // Commit keeps offsets and answers on the channel, when they are durable: with an
@@ -183,8 +184,7 @@ func (c *Coordinator) CommitThen(r *CommitRequest, done func([]error)) {
 	kept := *r
 	kept.Offsets = nil
 	for i, o := range r.Offsets {
-		if len(o.Metadata) > c.cfg.MaxMetadataBytes {
-			errs[i] = fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMetadataTooLarge, len(o.Metadata), c.cfg.MaxMetadataBytes)
+		if errs[i] = c.CheckMetadata(o.Metadata); errs[i] != nil {
 			continue
 		}
 		kept.Offsets = append(kept.Offsets, o)
@@ -219,6 +219,14 @@ func (c *Coordinator) CommitThen(r *CommitRequest, done func([]error)) {
 	}
 }
 
+// CheckMetadata is nil for what may stand beside an offset.
+func (c *Coordinator) CheckMetadata(metadata string) error {
+	if len(metadata) > c.cfg.MaxMetadataBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMetadataTooLarge, len(metadata), c.cfg.MaxMetadataBytes)
+	}
+	return nil
+}
+
 // growth is how much more memory the group takes with r.
 func (r *CommitRequest) growth(g *group) (n int64) {
 	for i := range r.Offsets {
@@ -245,29 +253,30 @@ func (c *Coordinator) FetchAll(id string) (offsets []Offset, err error) {
 
 // look shows f the group; one that nobody knows is one without anything.
 func (c *Coordinator) look(id string, f func(*group)) error {
-	k, err := c.find(id)
-	if err != nil {
-		return err
+	for {
+		k, err := c.find(id)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			now, _ := c.clock()
+			f(newGroup(id, c.limits(), now))
+			return nil
+		}
+		if k.read(f) {
+			return nil
+		}
+		// It has gone: to another broker, it may be, and is not one without offsets.
 	}
-	if k != nil && k.read(f) {
-		return nil
-	}
-	now, _ := c.clock()
-	f(newGroup(id, c.limits(), now))
-	return nil
 }
 
 // DeleteOffsets removes offsets of a group and answers on the channel.
 func (c *Coordinator) DeleteOffsets(id string, partitions []TopicPartition) <-chan Deleted {
 	answer := make(chan Deleted, 1)
-	k, err := c.findKnown(id)
-	if err != nil {
-		answer <- Deleted{Err: err}
-		return answer
-	}
 	reply := func(errs []error, err error) { answer <- Deleted{errs, err} }
-	if !k.do(func(g *group, _ time.Time) { g.deleteOffsets(partitions, reply) }) {
-		answer <- Deleted{Err: ErrUnknownGroup}
+	err := c.doKnown(id, unknownGroup(id), func(g *group, _ time.Time) { g.deleteOffsets(partitions, reply) })
+	if err != nil {
+		reply(nil, err)
 	}
 	return answer
 }
@@ -276,13 +285,13 @@ func (c *Coordinator) DeleteOffsets(id string, partitions []TopicPartition) <-ch
 // on its way to the log included, and the group when it is left with none. done is
 // as for CommitThen. There being no such offset is no error.
 func (c *Coordinator) Forget(id string, tp TopicPartition, done func(error)) {
-	k, err := c.find(id)
-	if err != nil || k == nil {
+	err := c.doKnown(id, ErrUnknownGroup, func(g *group, _ time.Time) { g.forgetThen(tp, done) })
+	switch err {
+	case nil:
+	case ErrUnknownGroup:
+		done(nil)
+	default:
 		done(err)
-		return
-	}
-	if !k.do(func(g *group, _ time.Time) { g.forgetThen(tp, done) }) {
-		done(nil) // it has gone
 	}
 }
 
@@ -309,22 +318,11 @@ func (c *Coordinator) DropTopic(topic string) {
 // Delete removes a group that has no members, and answers on the channel.
 func (c *Coordinator) Delete(id string) <-chan error {
 	answer := make(chan error, 1)
-	k, err := c.findKnown(id)
-	if err != nil {
-		answer <- err
-		return answer
-	}
 	reply := func(err error) { answer <- err }
-	if !k.do(func(g *group, _ time.Time) { g.delete(reply) }) {
-		answer <- ErrUnknownGroup
+	if err := c.doKnown(id, unknownGroup(id), func(g *group, _ time.Time) { g.delete(reply) }); err != nil {
+		reply(err)
 	}
 	return answer
 }
 
-func (c *Coordinator) findKnown(id string) (*cell, error) {
-	k, err := c.find(id)
-	if k == nil && err == nil {
-		err = fmt.Errorf("%w: %.60q", ErrUnknownGroup, id)
-	}
-	return k, err
-}
+func unknownGroup(id string) error { return fmt.Errorf("%w: %.60q", ErrUnknownGroup, id) }

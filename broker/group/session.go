@@ -70,6 +70,7 @@ func (g *group) remove(now time.Time, m *member) {
 
 // expire does what is due at now.
 func (g *group) expire(now time.Time) {
+	g.impatient(now)
 	for id, until := range g.pending {
 		if !until.After(now) {
 			delete(g.pending, id)
@@ -119,6 +120,9 @@ func (g *group) due() (at time.Time) {
 		if at.IsZero() || t.Before(at) {
 			at = t
 		}
+	}
+	if p := g.longest(); p != nil {
+		earliest(p.until)
 	}
 	for _, until := range g.pending {
 		earliest(until)

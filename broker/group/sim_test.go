@@ -21,7 +21,7 @@ var errDisk = errors.New("the disk is gone")
 func newSim(t *testing.T) *sim {
 	t.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	return &sim{group: newGroup("readers", limits{3 * time.Second, 4}, now), t: t, now: now}
+	return &sim{group: newGroup("readers", limits{3 * time.Second, 4, 0}, now), t: t, now: now}
 }
 
 // pass lets time pass, and the group do what is due at each moment of it.

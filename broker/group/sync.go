@@ -36,7 +36,7 @@ func (g *group) sync(now time.Time, r *SyncRequest, reply func(SyncResult)) {
 		m.syncing = &waiter[SyncResult]{reply}
 		delete(g.unsynced, m.id)
 		if m.id == g.leader {
-			g.store(r.Assignments)
+			g.store(now, r.Assignments)
 		}
 	case Stable:
 		delete(g.unsynced, m.id)
@@ -65,15 +65,26 @@ func (g *group) checkSync(r *SyncRequest) error {
 
 // store keeps the leader's assignment and then hands it out. A member that it
 // leaves out has nothing to do in this generation.
-func (g *group) store(assignments map[string][]byte) {
+func (g *group) store(now time.Time, assignments map[string][]byte) {
 	generation := g.generation
-	g.putMetadata(func(m *member) []byte { return assignments[m.id] }, func(now time.Time, err error) {
-		if g.state != CompletingRebalance || g.generation != generation {
-			return // a member has come or gone meanwhile, and all join again
+	overtaken := func() bool { // a member has come or gone meanwhile, and all join again
+		return g.state != CompletingRebalance || g.generation != generation
+	}
+	fail := func(now time.Time, err error) {
+		g.failSync(now, err)
+		g.prepare(now)
+	}
+	waiting := g.wait(now, func(now time.Time, err error) {
+		if !overtaken() {
+			fail(now, err)
 		}
-		if err != nil {
-			g.failSync(now, err)
-			g.prepare(now)
+	})
+	g.putMetadata(func(m *member) []byte { return assignments[m.id] }, func(now time.Time, err error) {
+		switch {
+		case !waiting.answer() || overtaken():
+			return
+		case err != nil:
+			fail(now, err)
 			return
 		}
 		g.enter(Stable, now)

@@ -71,6 +71,19 @@ func (p *Partition) configure(settings topic.Settings) {
 	p.keys.wanted.Store(settings.Cleanup.Compacts())
 	p.producers.compacted.Store(settings.Cleanup.Compacts())
 	p.log.Configure(logSettings(settings))
+	p.setMinISR(settings.MinISR)
+}
+
+func (p *Partition) setMinISR(n int) {
+	p.mu.Lock()
+	p.minISR = n
+	var news news
+	if p.leading != nil {
+		p.leading.SetMinISR(n, time.Now())
+		news = p.settle(false)
+	}
+	p.mu.Unlock()
+	news.tell()
 }
 
 // lastOffsets returns where the last batch of each producer ends.
@@ -98,9 +111,6 @@ type keyCheck struct {
 }
 
 func (c *keyCheck) check(b record.Batch) error {
-	if !c.wanted.Load() {
-		return nil
-	}
 	if b.Codec() == record.None {
 		return eachHasKey(b, b.Payload())
 	}

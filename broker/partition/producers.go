@@ -42,6 +42,7 @@ const (
 // batches is what producers need of a log; commitlog.Log has it.
 type batches interface {
 	Append(b record.Batch, leaderEpoch int32) (baseOffset int64, err error)
+	AppendReplicas(batches []byte) error
 	Read(fromOffset, endOffset int64, maxBytes int, atLeastOne bool) ([]byte, error)
 	StartOffset() int64
 	EndOffset() int64

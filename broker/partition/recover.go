@@ -138,7 +138,12 @@ func (s *producers) replay(from int64) {
 
 func (s *producers) replayed(b record.Batch) {
 	s.unsaved.Add(int64(len(b)))
-	if b.ProducerID() >= 0 && !b.Control() && checkProducer(b) == nil {
+	if remembered(b) {
 		s.note(b)
 	}
+}
+
+// remembered reports whether b is a batch of an idempotent producer's.
+func remembered(b record.Batch) bool {
+	return b.ProducerID() >= 0 && !b.Control() && checkProducer(b) == nil
 }

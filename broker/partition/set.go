@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headwater/headwater/broker/commitlog"
+	"github.com/headwater/headwater/broker/replica"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -48,6 +50,15 @@ type Set struct {
 	decompress  sync.Mutex // held while a batch is looked into before it is appended
 	log         *slog.Logger
 
+	maxLag     time.Duration                    // replica.lag.time.max.ms
+	live       atomic.Pointer[func(int32) bool] // nil: all are
+	wanted     chan struct{}                    // there may be changes of ISRs to propose
+	lost       atomic.Int64                     // records that were acknowledged and truncated
+	startMoved atomic.Int64                     // when a follower's log was last told to start later, Unix nanoseconds
+
+	savingHighWatermarks sync.Mutex // guards savedHighWatermarks
+	savedHighWatermarks  map[string]int64
+
 	mu         sync.RWMutex // guards all below
 	partitions map[key]*Partition
 	unopened   map[key]error // those that should be here and could not be opened
@@ -58,6 +69,7 @@ type Set struct {
 func NewSet(dir *commitlog.Dir, ackOnAppend bool, log *slog.Logger) *Set {
 	return &Set{
 		dir: dir, ackOnAppend: ackOnAppend, limits: DefaultProducerLimits(), log: log,
+		maxLag: replica.DefaultMaxLag, wanted: make(chan struct{}, 1),
 		partitions: map[key]*Partition{}, unopened: map[key]error{},
 	}
 }
@@ -111,7 +123,7 @@ func (s *Set) Offline() []Offline {
 }
 
 // Open makes the partition's log ready, creating it when it is not there. The
-// partition takes no records before Lead. It returns the leader epoch of the last
+// partition takes no records before Lead or Apply. It returns the leader epoch of the last
 // batch, -1 when there is none.
 func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Settings) (lastEpoch int32, err error) {
 	k := key{name, index}
@@ -131,7 +143,7 @@ func (s *Set) Open(name string, index int32, id topic.ID, settings topic.Setting
 		return -1, err
 	}
 	delete(s.unopened, k)
-	p := newPartition(k, log, s.ackOnAppend, producers, &s.decompress)
+	p := newPartition(s, k, id, log, producers)
 	p.configure(settings)
 	s.partitions[k] = p
 	return lastEpoch, nil
@@ -163,13 +175,6 @@ func logSettings(s topic.Settings) commitlog.Settings {
 	return out
 }
 
-// Lead lets an open partition take records in the given epoch.
-func (s *Set) Lead(name string, index, leaderEpoch int32) {
-	if p, err := s.Get(name, index); err == nil {
-		p.lead(leaderEpoch)
-	}
-}
-
 // Delete ends the partition's role and removes its records. One that is not here
 // is no error.
 func (s *Set) Delete(name string, index int32) error {
@@ -183,6 +188,12 @@ func (s *Set) Delete(name string, index int32) error {
 		p.close(ErrUnknown)
 	}
 	return s.dir.DeleteLog(k.String())
+}
+
+// SetAside puts the records of a partition that is not open where nothing reads them, and
+// says where.
+func (s *Set) SetAside(name string, index int32) (path string, err error) {
+	return s.dir.SetAside(key{name, index}.String())
 }
 
 // OnDisk is a partition found in the data directory.
@@ -267,6 +278,9 @@ func (s *Set) RunRetention(ctx context.Context, every time.Duration) error {
 func (p *Partition) retain(log *slog.Logger) {
 	_, highWatermark := p.Offsets()
 	removed, err := p.log.Retain(highWatermark)
+	if err == nil {
+		err = p.followStart()
+	}
 	if err != nil && !errors.Is(err, commitlog.ErrClosed) && !errors.Is(err, commitlog.ErrOffline) {
 		log.Error("old segments not removed", "partition", p.name, "err", err)
 	}

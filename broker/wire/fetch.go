@@ -29,6 +29,17 @@ type FetchedPartition struct {
 	HighWatermark  int64 // exclusive; without transactions it is the last stable offset too
 	LogStartOffset int64
 	Records        [][]byte
+
+	Redirected       bool // from version 11: the consumer is to read from PreferredReplica
+	PreferredReplica int32
+	Diverging        *DivergingEpoch // from version 12: the follower has what this log has not
+}
+
+// DivergingEpoch says where a leader epoch ends in the leader's log: the latest one
+// up to the epoch that the follower has last.
+type DivergingEpoch struct {
+	Epoch     int32
+	EndOffset int64 // exclusive
 }
 
 // copied is the length up to which records are copied into the frame: below it a
@@ -89,10 +100,24 @@ func (e *fetchEncoder) partition(p *FetchedPartition) {
 	}
 	e.null() // aborted transactions
 	if e.version >= 11 {
-		e.int32(-1) // preferred read replica
+		e.int32(p.preferredReplica())
 	}
 	e.records(p.Records)
+	if p.Diverging == nil || e.version < 12 {
+		e.end()
+		return
+	}
+	e.buf = append(e.buf, 1, 0, 4+8+1) // one tagged field, the first, of so many bytes
+	e.int32(p.Diverging.Epoch)
+	e.int64(p.Diverging.EndOffset)
 	e.end()
+}
+
+func (p *FetchedPartition) preferredReplica() int32 {
+	if p.Redirected {
+		return p.PreferredReplica
+	}
+	return -1
 }
 
 func (e *fetchEncoder) records(chunks [][]byte) {

@@ -33,18 +33,19 @@ const maxUnknownTags = 64
 type kind int8
 
 const (
-	fixed    kind = iota // size bytes
-	text                 // a string
-	optional             // a string or null
-	blob                 // bytes
-	list                 // an array of structures
-	texts                // an array of strings
-	scalars              // an array of size bytes each, without tagged fields
-	nested               // a structure, as it stands in a tagged field
-	maybe                // a structure or null, told apart by the byte before it
+	fixed     kind = iota // size bytes
+	text                  // a string
+	optional              // a string or null
+	blob                  // bytes
+	maybeBlob             // bytes or null
+	list                  // an array of structures
+	texts                 // an array of strings
+	scalars               // an array of size bytes each, without tagged fields
+	nested                // a structure, as it stands in a tagged field
+	maybe                 // a structure or null, told apart by the byte before it
 )
 
-// field is one place in a request.
+// field is one place in a message.
 type field struct {
 	kind    kind
 	size    int
@@ -66,6 +67,7 @@ func bytesOf(size int) field  { return field{kind: fixed, size: size, through: a
 func str() field              { return field{kind: text, through: always} }
 func nullableStr() field      { return field{kind: optional, through: always} }
 func someBytes() field        { return field{kind: blob, through: always} }
+func nullableBytes() field    { return field{kind: maybeBlob, through: always} }
 func strings() field          { return field{kind: texts, through: always} }
 func arrayOf(size int) field  { return field{kind: scalars, size: size, through: always} }
 func array(of ...field) field { return field{kind: list, of: group{fields: of}, through: always} }
@@ -118,6 +120,8 @@ func (w *walker) field(c *cursor, f field) {
 		c.nullable(c.textLen(w.flexible))
 	case blob:
 		c.take(c.bytesLen(w.flexible)) // null is bad here
+	case maybeBlob:
+		c.nullable(c.bytesLen(w.flexible))
 	case texts:
 		for n := c.count(w.flexible); n > 0 && !c.bad; n-- {
 			c.take(c.textLen(w.flexible))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/headwater/headwater/appliance/config"
 	"github.com/headwater/headwater/bridge/subject"
+	"github.com/headwater/headwater/broker/topic"
 )
 
 func newRoute() *cobra.Command {
@@ -184,7 +185,7 @@ func (r *router) land(name string) (*landing, error) {
 		p.Headers = append(p.Headers, nameValue{h.Name, string(h.Value)})
 	}
 	var exists bool
-	p.Partition, exists = r.route.Partition(p.Partitions)
+	p.Partition, exists = r.route.Partition(topic.Partitions{Count: p.Partitions})
 	p.Missing = !exists
 	return p, nil
 }

@@ -1,6 +1,6 @@
 // Package jvm gets Java programs of others for the tests that run them: it has
 // Maven fetch what a pom names, once for each user of the machine, and says how to
-// start it. It starts nothing but Maven.
+// start it. It starts nothing but Maven, Kafka's own tools, and a Broker when told to.
 package jvm
 
 import (
@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // KafkaVersion is that of Kafka's own tools.
@@ -33,15 +34,47 @@ func Kafka(ctx context.Context, class string, args ...string) (*exec.Cmd, error)
 	return Command(ctx, jars, class, args...), nil
 }
 
+// Kafka's own tools, by their classes.
+const (
+	Topics              = "org.apache.kafka.tools.TopicCommand"
+	ReassignPartitions  = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+	LeaderElection      = "org.apache.kafka.tools.LeaderElectionCommand"
+	ConsumerGroups      = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+	LogDirs             = "org.apache.kafka.tools.LogDirsCommand"
+	ProducerPerformance = "org.apache.kafka.tools.ProducerPerformance"
+	ConsumerPerformance = "org.apache.kafka.tools.ConsumerPerformance"
+	EndToEndLatency     = "org.apache.kafka.tools.EndToEndLatency"
+	Configs             = "kafka.admin.ConfigCommand"
+	DumpLogSegments     = "kafka.tools.DumpLogSegments"
+)
+
+// Run runs one of the tools, and returns what it prints.
+func Run(ctx context.Context, class string, args ...string) (string, error) {
+	cmd, err := Kafka(ctx, class, args...)
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s %s: %w\n%s", class, strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
 // Command runs a class from a class path.
 func Command(ctx context.Context, classPath, class string, args ...string) *exec.Cmd {
 	quick := []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-cp", classPath, class}
 	return exec.CommandContext(ctx, "java", append(quick, args...)...)
 }
 
+// resolving lets one goroutine at a time call Maven: the others find what it fetched.
+var resolving sync.Mutex
+
 // ClassPath returns the class path of what pom depends on, with its property
 // kafka.version as given. What Maven fetched before is used again.
 func ClassPath(ctx context.Context, pom []byte, kafkaVersion string) (string, error) {
+	resolving.Lock()
+	defer resolving.Unlock()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -71,12 +104,13 @@ func resolve(ctx context.Context, dir, list string, pom []byte, kafkaVersion str
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return err
 	}
+	whole := fmt.Sprintf("%s.%d", list, os.Getpid())
 	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", file, "dependency:build-classpath",
-		"-Dkafka.version="+kafkaVersion, "-Dmdep.outputFile="+list+".tmp")
+		"-Dkafka.version="+kafkaVersion, "-Dmdep.outputFile="+whole)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
-	return os.Rename(list+".tmp", list)
+	return os.Rename(whole, list)
 }

@@ -2,7 +2,6 @@ package controllertest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,9 +14,6 @@ import (
 	"github.com/headwater/headwater/broker/wire"
 )
 
-// ErrUnreachable is returned for a call to a broker that is down.
-var ErrUnreachable = errors.New("broker is unreachable")
-
 // Fleet is brokers that take orders, by the rules of Kafka's.
 type Fleet struct {
 	mu     sync.Mutex // guards all below
@@ -26,9 +22,9 @@ type Fleet struct {
 	hook   Hook
 }
 
-// Hook may answer in place of a broker: with a response, an error, or neither to
-// let the broker answer. It may wait for ctx.
-type Hook func(ctx context.Context, id int32, req kmsg.Request) (kmsg.Response, error)
+// Hook stands between a controller and a broker: deliver has the broker take the
+// request and answer it, once or more often or never. It may wait for ctx.
+type Hook func(ctx context.Context, id int32, req kmsg.Request, deliver func() (kmsg.Response, error)) (kmsg.Response, error)
 
 // Node is one broker.
 type Node struct {
@@ -139,22 +135,26 @@ func (c *Conn) Call(ctx context.Context, req kmsg.Request) (kmsg.Response, error
 	c.fleet.mu.Lock()
 	hook := c.fleet.hook
 	c.fleet.mu.Unlock()
-	if hook != nil {
-		if resp, err := hook(ctx, c.to.ID, decoded); resp != nil || err != nil {
-			return resp, err
-		}
+	deliver := func() (kmsg.Response, error) { return c.fleet.take(c.to.ID, decoded) }
+	if hook == nil {
+		return deliver()
 	}
-	c.fleet.mu.Lock()
-	defer c.fleet.mu.Unlock()
-	n := c.fleet.node(c.to.ID)
-	n.Requests = append(n.Requests, decoded)
-	switch req := decoded.(type) {
+	return hook(ctx, c.to.ID, decoded, deliver)
+}
+
+// take has a broker do what a request says.
+func (f *Fleet) take(id int32, req kmsg.Request) (kmsg.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.node(id)
+	n.Requests = append(n.Requests, req)
+	switch req := req.(type) {
 	case *kmsg.LeaderAndISRRequest:
-		return c.fleet.leaderAndISR(c.to.ID, n, req), nil
+		return f.leaderAndISR(id, n, req), nil
 	case *kmsg.UpdateMetadataRequest:
-		return c.fleet.updateMetadata(n, req), nil
+		return f.updateMetadata(n, req), nil
 	case *kmsg.StopReplicaRequest:
-		return c.fleet.stopReplica(n, req), nil
+		return f.stopReplica(n, req), nil
 	}
 	return nil, fmt.Errorf("a controller sends no %T", req)
 }

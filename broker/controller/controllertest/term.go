@@ -21,7 +21,7 @@ type Term struct {
 	crashAt int // -1: never
 	lost    bool
 	crashed bool
-	onCrash func()
+	onCrash func() // nil: the store fails once
 }
 
 // CrashAt has the controller crash at a write, counted from 0: before it is done
@@ -32,6 +32,9 @@ func (t *Term) CrashAt(write int, lost bool, then func()) {
 	defer t.tree.mu.Unlock()
 	t.crashAt, t.lost, t.onCrash = write, lost, then
 }
+
+// FailAt has the store fail once, at a write, as CrashAt; the controller lives on.
+func (t *Term) FailAt(write int, lost bool) { t.CrashAt(write, lost, nil) }
 
 // Writes counts the writes so far; each state is one.
 func (t *Term) Writes() int {
@@ -67,9 +70,12 @@ func (t *Term) write(do func() error) error {
 	at := t.writes
 	t.writes++
 	if at == t.crashAt {
-		t.crashed = true
+		t.crashed = t.onCrash != nil
 		if t.lost {
 			_ = do()
+		}
+		if t.onCrash == nil {
+			return ErrFailed
 		}
 		t.onCrash()
 		return ErrCrashed
@@ -227,6 +233,7 @@ func (t *Term) SetStates(ctx context.Context, states map[cluster.TopicPartition]
 				failed[tp] = cluster.ErrVersion
 			default:
 				s.PartitionEpoch++
+				t.tree.check(tp, now, s)
 				t.tree.states[tp], versions[tp] = s, s.PartitionEpoch
 			}
 			return nil

@@ -16,8 +16,12 @@ import (
 	"github.com/headwater/headwater/broker/topic"
 )
 
-// ErrCrashed is returned for everything that a controller asks after its crash.
-var ErrCrashed = errors.New("the controller has crashed")
+var (
+	// ErrCrashed is returned for everything that a controller asks after its crash.
+	ErrCrashed = errors.New("the controller has crashed")
+	// ErrFailed is returned for a write that fails, or whose answer is lost.
+	ErrFailed = errors.New("the store has failed")
+)
 
 // Tree is what stands in ZooKeeper.
 type Tree struct {
@@ -36,6 +40,7 @@ type Tree struct {
 	elections []cluster.TopicPartition
 	moves     map[cluster.TopicPartition][]int32
 	producers int64
+	faults    []string
 }
 
 // NewTree returns one in which nothing stands.
@@ -68,6 +73,13 @@ func (z *Tree) Elect() (*Term, int32) {
 // Register has a broker come, with the epoch that is returned.
 func (z *Tree) Register(id int32, rack string) cluster.Registration {
 	return z.RegisterAt(id, rack, fmt.Sprintf("broker-%d", id))
+}
+
+// NextEpoch returns the epoch that the next broker to come will have.
+func (z *Tree) NextEpoch() int64 {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.zxid + 1
 }
 
 // RegisterAt is Register for a broker that listens at a host.
@@ -233,6 +245,26 @@ func (z *Tree) Topics() map[string]cluster.TopicAssignment {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return maps.Clone(z.topics)
+}
+
+// Faults returns what no controller may do, and one has done: to elect outside the
+// ISR of a topic that does not allow it, or to go back to an earlier leader epoch.
+func (z *Tree) Faults() []string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return slices.Clone(z.faults)
+}
+
+// check notes what is wrong with a state that follows another.
+func (z *Tree) check(tp cluster.TopicPartition, was, is cluster.PartitionState) {
+	const setting = "unclean.leader.election.enable"
+	unclean := z.configs[tp.Topic][setting] == "true" || z.configs[tp.Topic][setting] == "" && z.defaults[setting] == "true"
+	switch {
+	case is.LeaderEpoch < was.LeaderEpoch, is.Leader != was.Leader && is.LeaderEpoch == was.LeaderEpoch,
+		len(is.ISR) == 0, is.Leader >= 0 && !slices.Contains(is.ISR, is.Leader),
+		is.Leader >= 0 && is.Leader != was.Leader && !slices.Contains(was.ISR, is.Leader) && !unclean:
+		z.faults = append(z.faults, fmt.Sprintf("%s went from %+v to %+v", tp, was, is))
+	}
 }
 
 // Left counts requests of others that stand in the tree yet.

@@ -1,0 +1,107 @@
+// Package card gives a broker of a test a real file system of its own, whose power can be
+// cut: what was not synced is gone then, as on a gateway's flash. It needs root, loop
+// devices and ext4.
+//
+// A Card is one goroutine's. Sizes are bytes.
+package card
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// Card is an ext4 in an image file.
+type Card struct {
+	// Dir is where it is mounted.
+	Dir   string
+	image string
+}
+
+// mark is how mount points begin, so that a later run finds what a run left that was
+// killed.
+const mark = "hwregion-card-"
+
+// New makes a card below a directory, and mounts it. It takes no more of the disk than is
+// written to it.
+func New(below string, size int64) (*Card, error) {
+	if err := sweep(); err != nil {
+		return nil, err
+	}
+	c := &Card{Dir: filepath.Join(below, mark+strconv.Itoa(os.Getpid())), image: filepath.Join(below, "card.img")}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.WriteFile(c.image, nil, 0o600), os.Truncate(c.image, size)); err != nil {
+		return nil, err
+	}
+	if err := run("mkfs.ext4", "-q", "-F", c.image); err != nil {
+		return nil, err
+	}
+	return c, c.mount()
+}
+
+// mount takes a loop device that goes with the mount.
+func (c *Card) mount() error { return run("mount", "-o", "loop", c.image, c.Dir) }
+
+const (
+	shutdownIoctl     = 0x8004587d // FS_IOC_SHUTDOWN
+	shutdownNoLogging = 2          // what is neither on the card nor in its journal is gone
+)
+
+// Cut cuts the power: from now on nothing reaches the card, and every write and sync on
+// it fails.
+func (c *Card) Cut() error {
+	dir, err := os.Open(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	flags := uint32(shutdownNoLogging)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), shutdownIoctl, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		return fmt.Errorf("cut the power of %s: %w", c.Dir, errno)
+	}
+	return nil
+}
+
+// Restore mounts the card anew. Whoever had files on it open must have ended.
+func (c *Card) Restore() error { return errors.Join(run("umount", c.Dir), c.mount()) }
+
+// Close unmounts the card.
+func (c *Card) Close() error { return run("umount", c.Dir) }
+
+// sweep unmounts what dead runs left.
+func sweep() error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		pid, ours := strings.CutPrefix(filepath.Base(fields[1]), mark)
+		if !ours {
+			continue
+		}
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, run("umount", "--lazy", fields[1]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func run(words ...string) error {
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w: %s", words, err, out)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+//go:build interop
+
+package region
+
+import (
+	"testing"
+	"time"
+
+	"github.com/headwater/headwater/appliance/e2e/region/nemesis"
+)
+
+// Three brokers with one ZooKeeper server lose nothing that they acked with acks=all,
+// reorder and repeat nothing, and lead no reader back, whatever happens to them.
+func TestRegion(t *testing.T) { seeded(t, start(t, 1, ours(3)...), 11, time.Minute) }
+
+// Five brokers with three ZooKeeper servers.
+func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), 12, time.Minute) }
+
+// Behind proxies, where namespaces are not permitted.
+func TestRegionOnLoopback(t *testing.T) {
+	seeded(t, onLoopback(t, ours(3)), 13, 30*time.Second)
+}
+
+// Everything that can happen to a leader happens to one.
+func TestRegionEachFault(t *testing.T) {
+	trial{workload: fast(14), settings: twoOfThree, plan: nemesis.Each(nemesis.Leader, 4*time.Second, 8*time.Second)}.run(t, start(t, 1, ours(3)...))
+}
+
+// Everything that can happen to a controller happens to one.
+func TestRegionEachFaultOfTheController(t *testing.T) {
+	trial{workload: fast(15), settings: twoOfThree, plan: nemesis.Each(nemesis.Controller, 4*time.Second, 8*time.Second)}.run(t, start(t, 1, ours(3)...))
+}
+
+// With acks=1 what a leader alone had may be lost with it, but what a reader saw stays,
+// and the copies are equal.
+func TestRegionLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, ours(3)...)) }
+
+// Brokers that are stopped in good order and started again, one after the other, keep
+// the topic writable: nothing waits for a session to end.
+func TestRegionRolls(t *testing.T) { rolls(t, start(t, 1, ours(3)...), 10*time.Second) }
+
+// Without ZooKeeper leaders go on leading, and all returns with it.
+func TestRegionWithoutZooKeeper(t *testing.T) { withoutZooKeeper(t, start(t, 1, ours(3)...)) }
+
+// Kafka's tools on headwater.
+func TestRegionTools(t *testing.T) { tour(t, start(t, 1, ours(3)...)) }
+
+// Clients live through headwater's failovers without an error, as through Kafka's.
+func TestRegionFailover(t *testing.T) { failover(t, start(t, 1, ours(3)...)) }
+
+// A power cut that meets all brokers at once takes nothing that was acked: each of them
+// has synced it before.
+func TestRegionBlackout(t *testing.T) {
+	if report := blackout(t, start(t, 1, onCards(ours(3))...), 4); !report.Sound() {
+		t.Error("the history is not sound")
+	}
+}
+
+// A broker whose power is cut comes back with less than it had written, but with all that
+// others counted on.
+func TestRegionCutPower(t *testing.T) {
+	c := start(t, 1, onCards(ours(3))...)
+	plan := nemesis.Again(nemesis.Fault{Op: nemesis.CutPower, Target: nemesis.Leader}, 5, 4*time.Second, time.Second)
+	trial{workload: fast(18), settings: twoOfThree, plan: plan}.run(t, c)
+}
