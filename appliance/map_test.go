@@ -47,6 +47,7 @@ var houseMap = []room{
 	{"broker/zk/zktest", "", ""},
 	{"broker/peer", "broker/wire", prometheus + " github.com/twmb/franz-go/pkg/kmsg"}, // a call is by request
 	{"broker/controller", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg " + prometheus},
+	{"broker/modelcheck", "", ""}, // tests alone: they take replica and controller together
 	{"broker/controller/controllertest", "broker/cluster broker/topic broker/wire", "github.com/twmb/franz-go/pkg/kmsg"},
 	{"broker/region", "broker/cluster broker/controller broker/quota broker/topic broker/zk", errgroup},
 	{"broker/replication", "broker/replica broker/partition broker/commitlog broker/cluster broker/record broker/topic broker/peer broker/wire", prometheus + " " + errgroup + " github.com/twmb/franz-go/pkg/kmsg"},
@@ -88,6 +89,7 @@ var houseMap = []room{
 	{"appliance/e2e/region/workload", "appliance/e2e/region/checker", "github.com/twmb/franz-go"},
 	{"appliance/e2e/region/cluster", "appliance/process appliance/e2e/jvm appliance/e2e/region/card appliance/e2e/region/network broker/zk/zktest", "github.com/twmb/franz-go"},
 	{"appliance/e2e/region/nemesis", "appliance/e2e/region/cluster appliance/e2e/region/network", ""},
+	{"appliance/e2e/tryregion", "appliance/process appliance/e2e/region/cluster", errgroup},
 	{"appliance/e2e/regionbench", "appliance/process appliance/e2e/jvm appliance/e2e/region/cluster appliance/e2e/region/network", "github.com/twmb/franz-go"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},

@@ -204,6 +204,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	stopCommitter()
 	err = errors.Join(err, committer())
 	b.partitions.SaveProducers() // of what is synced, all of it
+	b.partitions.SaveHighWatermarks()
 	return err
 }
 

@@ -64,6 +64,37 @@ func TestDocumentedFileIsTheDefaults(t *testing.T) {
 	}
 }
 
+// The files that hubs and gateways are set up from can be used as they are, and agree
+// where all brokers of a region must.
+func TestFilesOfARegion(t *testing.T) {
+	var files [2]Config
+	for i, role := range []string{RoleHub, RoleGateway} {
+		path := filepath.Join("..", "..", "configs", role+".yaml")
+		c, err := Load(path, nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if c.Region.Role != role || c.Region.ZooKeeper == "" || c.Kafka.Advertise == "" {
+			t.Errorf("%s: role %q with ZooKeeper at %q, told to clients as %q; want %s, and both addresses", path, c.Region.Role, c.Region.ZooKeeper, c.Kafka.Advertise, role)
+		}
+		files[i] = c
+	}
+	type common struct {
+		zookeeper, listener string
+		offsetsPartitions   int32
+		offsetsReplicas     int16
+	}
+	of := func(c Config) common {
+		return common{c.Region.ZooKeeper, c.Region.Listener, c.Groups.OffsetsPartitions, c.Region.OffsetsReplicas}
+	}
+	if hub, gateway := of(files[0]), of(files[1]); hub != gateway {
+		t.Errorf("a hub has %+v, a gateway %+v; want the same", hub, gateway)
+	}
+}
+
 // Each source lies over those before it, key by key.
 func TestOrderOfSources(t *testing.T) {
 	file := fileOf(t, `

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/headwater/headwater/broker/disk"
+	"github.com/headwater/headwater/broker/record"
 )
 
 // recycled gives every new segment the file of an old one, in turn, which is
@@ -122,6 +124,51 @@ func BenchmarkRead(b *testing.B) {
 				read += int64(len(got))
 			}
 			b.SetBytes(read / int64(b.N))
+		})
+	}
+}
+
+// A follower gets many small batches with a fetch.
+func BenchmarkAppendReplicas(b *testing.B) {
+	for name, put := range map[string]func(l *watched, fetched []byte) error{
+		"together": func(l *watched, fetched []byte) error { return l.AppendReplicas(fetched) },
+		"each": func(l *watched, fetched []byte) error {
+			for len(fetched) > 0 {
+				batch, rest, err := record.Split(fetched)
+				if err == nil {
+					err = l.AppendReplica(batch)
+				}
+				if err != nil {
+					return err
+				}
+				fetched = rest
+			}
+			return nil
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			d := must(run(disk.OS{}, filepath.Join(b.TempDir(), "data"), Options{Policy: OS}))
+			defer d.stop()
+			l := d.mustOpen(b, "t-0", Settings{SegmentBytes: 16 << 20, RetentionBytes: 0, Retention: -1})
+			fetched := bytes.Repeat(newBatch(4, 0, 1000, 'x'), 64)
+			b.SetBytes(int64(len(fetched)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for rest, at := fetched, l.EndOffset(); len(rest) > 0; at += 4 {
+					batch, after, err := record.Split(rest)
+					if err != nil {
+						b.Fatal(err)
+					}
+					batch.Stamp(at, 0)
+					rest = after
+				}
+				if err := put(l, fetched); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := l.Retain(l.EndOffset()); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/headwater/headwater/broker/disk"
@@ -192,5 +194,22 @@ func TestFirstRun(t *testing.T) {
 		if !bytes.Equal(got, tc.want) || !errors.Is(err, tc.err) {
 			t.Errorf("%s: %d bytes, %v; want %d, %v", name, len(got), err, len(tc.want), tc.err)
 		}
+	}
+}
+
+// Where the first batch is behind the log's start, its epoch counts from the start on: a
+// start finds nothing wrong with that.
+func TestAppendReplicaAfterAGap(t *testing.T) {
+	crash := disk.NewCrash(1)
+	l := start(t, crash, Options{}).mustOpen(t, "t-0", fourASegment)
+	mustDo(t, l.AppendReplica(stamped(2, 7, 3)))
+	mustDo(t, l.await(9))
+	var log strings.Builder
+	l = start(t, crash.Restart(1), Options{Log: slog.New(slog.NewTextHandler(&log, nil))}).mustOpen(t, "t-0", fourASegment)
+	if epoch, end, err := l.EndOffsetForEpoch(2); epoch != 2 || end != 0 || err != nil {
+		t.Errorf("epoch 2 ends as %d at %d, %v", epoch, end, err)
+	}
+	if strings.Contains(log.String(), "damaged") {
+		t.Error(log.String())
 	}
 }

@@ -18,10 +18,6 @@ func (l *Log) DeleteBefore(offset int64) (logStartOffset int64, err error) {
 		return 0, fmt.Errorf("%s: delete records: %w: offset %d is past the last one", l.name, ErrOffsetOutOfRange, offset)
 	case offset <= start:
 		return start, nil
-	case offset > l.DurableEnd(): // a follower's leader may have deleted what was just fetched
-		if err := l.Flush(); err != nil {
-			return 0, err
-		}
 	}
 	if err := l.keepStart(offset); err != nil {
 		return 0, err

@@ -34,6 +34,30 @@ func TestLeaderMoves(t *testing.T) {
 	w.said(t, `press-0: follow 2 at "b" in 7`, `press-1: 2 at "b" leads in 3`)
 }
 
+// The rate of throttled replicas is the host's once it was set, and after a start too;
+// what is set for this broker counts before what is set for all.
+func TestThrottle(t *testing.T) {
+	w := newWorld(t)
+	set := func(id int32, set map[string]string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.setDefaults(id, set)
+		w.unsaved = true
+	}
+	set(-1, map[string]string{cluster.FollowerRate: "1000", "log.retention.ms": "1"})
+	set(self, map[string]string{cluster.FollowerRate: "2000"})
+	w.said(t, "throttle: 1000 bytes a second", "throttle: 2000 bytes a second")
+	set(self, map[string]string{cluster.FollowerRate: "2000", cluster.LeaderRate: "7"})
+	w.said(t)
+	if err := w.saveIfChanged(); err != nil {
+		t.Fatal(err)
+	}
+	w.restart(t)
+	w.said(t, "throttle: 2000 bytes a second")
+	set(self, map[string]string{cluster.FollowerRate: "much"})
+	w.said(t, "throttle: 1000 bytes a second")
+}
+
 // A leader whose address nobody has told is followed when someone does.
 func TestLeaderToldLater(t *testing.T) {
 	w := newWorld(t)

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// errNoController is returned while nobody is known to be the controller.
-var errNoController = errors.New("no controller is known")
+var (
+	// errNoController is returned while nobody is known to be the controller.
+	errNoController = errors.New("no controller is known")
+	errMoved        = errors.New("another broker is the controller")
+)
 
 // Controller is how the controller is reached. Whoever asks it has a connection of
 // its own, so that nothing waits behind anything else.
@@ -41,7 +46,52 @@ func (l *link) open() (conn Caller, brokerEpoch int64, err error) {
 	if l.conn == nil {
 		l.conn, l.address = l.Dial(address), address
 	}
-	return l.conn, brokerEpoch, nil
+	return atController{l.conn, l.Controller, l.address}, brokerEpoch, nil
+}
+
+// atController is a connection to a broker for as long as that is the controller. One
+// that is frozen or cut off answers nobody, and another has been elected long before
+// its answers are given up.
+type atController struct {
+	Caller
+	of      Controller
+	address string
+}
+
+// lookEvery is how often a call that is under way looks who is the controller.
+const lookEvery = 250 * time.Millisecond
+
+func (c atController) Call(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	ctx, done := c.term(ctx)
+	defer done()
+	return c.Caller.Call(ctx, req)
+}
+
+func (c atController) MaxVersion(ctx context.Context, key int16) (int16, error) {
+	ctx, done := c.term(ctx)
+	defer done()
+	return c.Caller.MaxVersion(ctx, key)
+}
+
+// term returns a context that ends when another broker is the controller.
+func (c atController) term(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if address, _, ok := c.of.Find(); ok && address != c.address {
+				cancel(errMoved)
+			}
+		}
+	})
+	return ctx, func() { cancel(nil); looking.Wait() }
 }
 
 func (l *link) close() {

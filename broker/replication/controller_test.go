@@ -29,6 +29,7 @@ type controllers struct {
 	at      string     // the address of the controller; "": nobody is it
 	max     int16      // version of AlterPartition
 	answer  func(req kmsg.Request, resp kmsg.Response) (hangUp bool)
+	silent  bool // connections that are made now are never answered
 	asked   []kmsg.Request
 	askedAt []time.Time
 	dialled []string
@@ -60,7 +61,9 @@ func (c *controllers) dial(_ context.Context, _, address string) (net.Conn, erro
 	defer c.mu.Unlock()
 	c.dialled = append(c.dialled, address)
 	ours, theirs := net.Pipe()
-	go c.serve(theirs)
+	if !c.silent {
+		go c.serve(theirs)
+	}
 	return ours, nil
 }
 
@@ -277,7 +280,10 @@ func TestProposalsAreMadeAgain(t *testing.T) {
 			c := newControllers(fail)
 			sending(t, c, func(set *proposals) {
 				set.propose(proposal("press", pressID, 0, 9, 1))
-				after(time.Minute)
+				for range 600 {
+					after(100 * time.Millisecond)
+					signal(set.wanted) // which does not shorten the pauses
+				}
 				if n := len(c.asked); n < 20 || n > 45 {
 					t.Errorf("asked %d times in a minute", n)
 				}
@@ -298,6 +304,28 @@ func TestProposalsAreMadeAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A controller that has fallen silent is waited for only as long as it is the
+// controller.
+func TestSilentController(t *testing.T) {
+	c := newControllers(accept)
+	c.silent = true
+	sending(t, c, func(set *proposals) {
+		set.propose(proposal("press", pressID, 0, 9, 1))
+		after(2 * time.Second)
+		c.with(func() { c.at, c.silent = "", false })
+		after(2 * time.Second)
+		if len(set.took()) != 0 || len(c.dialled) != 1 {
+			t.Errorf("given up though there is no other: dialled %v", c.dialled)
+		}
+		c.with(func() { c.at = "two:9092" })
+		after(time.Second)
+		got := set.took()
+		if len(got) != 2 || !errors.Is(got[0].Err, errMoved) || got[1].Err != nil {
+			t.Errorf("answers %+v, want one of a call that was given up, and then the controller's", got)
+		}
+	})
 }
 
 // While there is no controller, proposals stay where they are; what nobody announces is

@@ -139,8 +139,8 @@ func TestLeaderMoves(t *testing.T) {
 		r.leaders[1].fetched()
 		r.leaders[2].fetched()
 		after(10 * time.Second)
-		if n := len(r.leaders[1].fetched()); n != 0 {
-			t.Errorf("%d fetches at the leader of before", n)
+		if n := len(r.leaders[1].fetched()); n != 0 || r.leaders[1].open != 0 {
+			t.Errorf("%d fetches at the leader of before, %d connections", n, r.leaders[1].open)
 		}
 		r.fetchers.Unfollow(press.Topic, press.Index)
 		after(time.Millisecond)
@@ -223,6 +223,25 @@ func TestLostSession(t *testing.T) {
 		r.same(1, press)
 		if got := r.logged("level=WARN"); got != 1 {
 			t.Errorf("%d warnings: %s", got, &r.log)
+		}
+	})
+}
+
+// After a connection that was lost nobody knows whether the leader has taken the last
+// fetch in: the session is not gone on with.
+func TestSessionAfterLostConnection(t *testing.T) {
+	inRegion(t, nil, func(r *region) {
+		r.host(1, press, newMemLog(4, 1), newMemLog(4))
+		r.follow(1, press)
+		for range 10 {
+			after(time.Second)
+			r.leaders[1].hangUp()
+			r.grow(1, press, 1)
+		}
+		after(time.Second)
+		r.same(1, press)
+		if l := r.leaders[1]; l.invalid != 0 || len(l.sessions) != 1 {
+			t.Errorf("%d fetches over a session that was further on; %d sessions", l.invalid, len(l.sessions))
 		}
 	})
 }
@@ -564,7 +583,7 @@ func TestNewcomersDoNotWait(t *testing.T) {
 func TestNewcomersWaitForRecords(t *testing.T) {
 	inRegion(t, func(c *Config) { c.PartitionMaxBytes = 100 }, func(r *region) {
 		r.host(1, press, newMemLog(4, make([]int32, 200)...), newMemLog(4))
-		r.replicas[press].syncTime = 20 * time.Millisecond
+		r.leaders[1].slow = 100 * time.Millisecond
 		r.follow(1, press)
 		after(time.Second)
 		for index := range int32(20) {

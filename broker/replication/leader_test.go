@@ -27,8 +27,9 @@ import (
 // pipes.
 type leader struct {
 	broker  cluster.Broker
-	offered int16 // of Fetch
-	keeps   bool  // fetch sessions
+	offered int16         // of Fetch
+	keeps   bool          // fetch sessions
+	slow    time.Duration // that an answer with records takes to send
 	checks  func(cluster.TopicPartition, int64)
 
 	mu       sync.Mutex // guards all below
@@ -40,6 +41,8 @@ type leader struct {
 	frozen   bool // nobody gets an answer
 	conns    []net.Conn
 	dialled  int
+	open     int // connections
+	invalid  int // fetches over a session that is further on
 	fetches  []*kmsg.FetchRequest
 	changed  chan struct{} // closed when there is news
 	sessions map[int32]*fakeSession
@@ -87,16 +90,24 @@ func (l *leader) dial(context.Context, string, string) (net.Conn, error) {
 
 // restart loses all connections and sessions.
 func (l *leader) restart() {
+	l.hangUp()
+	l.change(func() { clear(l.sessions) })
+}
+
+// hangUp loses all connections.
+func (l *leader) hangUp() {
 	l.change(func() {
 		for _, nc := range l.conns {
 			nc.Close()
 		}
-		l.conns, l.sessions = nil, map[int32]*fakeSession{}
+		l.conns = nil
 	})
 }
 
 func (l *leader) serve(nc net.Conn) {
 	defer nc.Close()
+	l.change(func() { l.open++ })
+	defer l.change(func() { l.open-- })
 	for {
 		var length [4]byte
 		if _, err := io.ReadFull(nc, length[:]); err != nil {
@@ -119,6 +130,9 @@ func (l *leader) serve(nc net.Conn) {
 		if l.isFrozen() {
 			io.ReadFull(nc, length[:]) // until the other side gives up
 			return
+		}
+		if f, ok := resp.(*kmsg.FetchResponse); ok && len(f.Topics) > 0 && len(f.Topics[0].Partitions[0].RecordBatches) > 0 {
+			time.Sleep(l.slow)
 		}
 		if _, err := nc.Write(wire.AppendResponse(nil, h.CorrelationID, resp)); err != nil {
 			return
@@ -191,6 +205,7 @@ func (l *leader) session(r *kmsg.FetchRequest) (*fakeSession, wire.ErrorCode) {
 	case s == nil:
 		return nil, wire.FetchSessionIDNotFound
 	case s.epoch != r.SessionEpoch:
+		l.invalid++
 		return nil, wire.InvalidFetchSessionEpoch
 	}
 	s.epoch++

@@ -177,6 +177,11 @@ func testRegistrationTakenOver(t *testing.T, address string) {
 	if n := must[node](t)(second.get(t.Context(), brokerPath(7), nil)); n.owner != second.ID() {
 		t.Errorf("session %x has the id, want %x", n.owner, second.ID())
 	}
+	for s, want := range map[*Session]bool{first: true, second: false} { // it would wait for itself
+		if id, ok, err := s.Controller(ctx, nil); ok != want || err != nil {
+			t.Errorf("session %x: controller %d, %v, %v; want %v", s.ID(), id, ok, err, want)
+		}
+	}
 	if term, won, err := second.Elect(ctx, 7); !won || err != nil || term.Epoch() != 2 {
 		t.Errorf("won %v, %v; want epoch 2", won, err)
 	}

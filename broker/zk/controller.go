@@ -39,10 +39,12 @@ func decodeController(data []byte) (brokerID int32, err error) {
 	return j.BrokerID, nil
 }
 
-// Controller returns the broker that is the controller, if one is.
+// Controller returns the broker that is the controller, if one is. What an earlier
+// session of this broker was is nobody's: the node stays until that session ends, which
+// may take long, and Elect removes it.
 func (s *Session) Controller(ctx context.Context, w *Watch) (brokerID int32, ok bool, err error) {
 	n, found, err := s.find(ctx, controllerPath, w)
-	if err != nil || !found {
+	if err != nil || !found || n.owner != s.ID() && s.own(n.owner) {
 		return 0, false, err
 	}
 	brokerID, err = decodeController(n.data)

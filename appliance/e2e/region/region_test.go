@@ -6,9 +6,10 @@
 // in headwater is not theirs.
 //
 // HEADWATER_REGION_SEED repeats a plan and HEADWATER_REGION_MINUTES makes the seeded tests
-// last longer. A test that fails keeps its history and its machines' logs in the directory
-// that HEADWATER_REGION_HISTORY names, or in that for temporary files; with
-// HEADWATER_REGION_KEEP=1 what the machines have on disk too.
+// last longer. A test keeps its history and its machines' logs in the directory that
+// HEADWATER_REGION_HISTORY names; one that fails keeps them in any case, in that for
+// temporary files if no other is named, and with HEADWATER_REGION_KEEP=1 what the machines
+// have on disk too.
 package region
 
 import (
@@ -79,8 +80,11 @@ func startConfig(t *testing.T, cfg cluster.Config) *cluster.Cluster {
 	c, err := cluster.Start(within(t, patience), cfg)
 	t.Cleanup(func() {
 		for _, m := range c.Machines() {
-			if t.Failed() {
+			switch {
+			case t.Failed():
 				t.Logf("%s wrote, all in %s:\n%s", m.Name(), keep(t, m.Name()+".log", m.Log()), lastLines(m.Log(), 40))
+			case os.Getenv("HEADWATER_REGION_HISTORY") != "":
+				t.Logf("what %s wrote is in %s", m.Name(), keep(t, m.Name()+".log", m.Log()))
 			}
 			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 				if strings.Contains(m.Log(), bad) {

@@ -105,6 +105,14 @@ func (b *Broker) stock(cfg BrokerConfig) {
 	b.program, b.launch, b.LogDir = k, k.Start, k.LogDir()
 }
 
+// oursUnlessSet has a cluster of ours notice as soon as a stock one here what fails:
+// with the defaults nothing that lasts seconds would end a session.
+var oursUnlessSet = map[string]string{
+	"HEADWATER_REGION_ROLE":             "hub",
+	"HEADWATER_REGION_SESSION_TIMEOUT":  "4s",
+	"HEADWATER_REGION_REPLICA_LAG_TIME": "4s",
+}
+
 func (b *Broker) ours(cfg BrokerConfig) {
 	p := &process.Process{
 		Binary: cfg.Binary, DataDir: filepath.Join(cfg.Dir, "data"), Prefix: b.seat.Prefix(),
@@ -112,8 +120,10 @@ func (b *Broker) ours(cfg BrokerConfig) {
 		Env: append(slices.Clone(cfg.Env), "HEADWATER_REGION_ZOOKEEPER="+cfg.ZooKeeper,
 			fmt.Sprint("HEADWATER_REGION_BROKER_ID=", cfg.ID), "HEADWATER_KAFKA_ADVERTISE="+b.Address),
 	}
-	if !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "HEADWATER_REGION_ROLE=") }) {
-		p.Env = append(p.Env, "HEADWATER_REGION_ROLE=hub")
+	for name, value := range oursUnlessSet {
+		if !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
+			p.Env = append(p.Env, name+"="+value)
+		}
 	}
 	if cfg.Rack != "" {
 		p.Env = append(p.Env, "HEADWATER_REGION_RACK="+cfg.Rack)
