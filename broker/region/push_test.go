@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/topic"
@@ -230,13 +231,13 @@ func TestForgetTopics(t *testing.T) {
 		o.Topic = name
 		w.mustKnow(t, from(5, 70), told(o))
 	}
-	for _, name := range []string{"stays", "goes", "told", "anew"} {
-		news(name, topic.ID{})
+	for i, name := range []string{"stays", "goes", "told", "anew"} {
+		news(name, topic.ID{byte(10 + i)})
 	}
 	before := w.told()
-	news("told", topic.ID{})
-	news("anew", other)
-	news("new", press)
+	news("told", topic.ID{12})
+	news("anew", topic.ID{20})
+	news("new", topic.ID{21})
 	w.forgetTopics(before, []string{"stays"})
 	got := []string{}
 	for _, t := range w.Snapshot().Topics() {
@@ -257,5 +258,24 @@ func TestMalformedSettings(t *testing.T) {
 	w.mustKnow(t, from(5, 70), told(order(press, 2, 7)))
 	if _, ok := w.Snapshot().Topic("press"); !ok {
 		t.Error("the topic is not shown")
+	}
+}
+
+// What entities had that are not there any more is taken back.
+func TestForgetSettings(t *testing.T) {
+	w := newWorld(t)
+	w.mustKnow(t, from(5, 70), told(order(press, 2, 7)))
+	w.mu.Lock()
+	w.setDefaults(-1, map[string]string{"log.retention.ms": "7000"})
+	w.setDefaults(self, map[string]string{"log.segment.bytes": "2097152"})
+	w.setQuota("oven", map[string]string{"producer_byte_rate": "5.0"})
+	w.setQuota("press", map[string]string{"producer_byte_rate": "6.0"})
+	w.mu.Unlock()
+	w.forget("clients", []zk.Entity{zk.QuotaEntity("", "press")})
+	w.forget("brokers", []zk.Entity{zk.BrokerEntity(self)})
+	s := w.Snapshot()
+	got, _ := s.Topic("press")
+	if len(s.Quotas.Clients) != 1 || s.Quotas.Clients["press"][0] != 6 || got.Settings.Retention == 7*time.Second || got.Settings.SegmentBytes != 2<<20 {
+		t.Errorf("quotas %+v, settings %+v", s.Quotas, got.Settings)
 	}
 }
