@@ -25,7 +25,7 @@ type broker struct {
 	session         *session
 	brokerEpoch     int64 // 0: not registered yet
 	controllerEpoch int32 // the latest that it has heard of
-	controlNumber   int   // of its request before
+	orderEpoch      int64 // the latest broker epoch that it has heard of
 	controller      int32 // who that is, as far as it has heard
 	live            []int32
 	term            *term // of this broker as the controller
@@ -76,7 +76,7 @@ func (b *broker) thaw() {
 // start is a new process on the disk that there is.
 func (b *broker) start() {
 	b.up, b.life, b.frozen, b.backlog = true, b.life+1, 0, nil
-	b.session, b.brokerEpoch, b.controllerEpoch, b.controlNumber, b.controller, b.live, b.term, b.asking = nil, 0, 0, 0, 0, nil, nil, false
+	b.session, b.brokerEpoch, b.controllerEpoch, b.orderEpoch, b.controller, b.live, b.term, b.asking = nil, 0, 0, 0, 0, nil, nil, false
 	b.partition = newReplica(b)
 	b.sim.note("broker %d starts with a log to %d, high watermark %d", b.id, b.log.end(), b.partition.highWatermark)
 	b.connect()
@@ -122,7 +122,7 @@ func (b *broker) register() {
 				}
 			})
 		default:
-			b.brokerEpoch = epoch
+			b.brokerEpoch, b.orderEpoch = epoch, max(b.orderEpoch, epoch)
 		}
 	})
 }
@@ -170,31 +170,25 @@ func (b *broker) brokersMoved() {
 }
 
 // control is a request of a controller: UpdateMetadata with live, or LeaderAndIsr with
-// an order. Its number is larger than those before, as that of a correlation id.
+// an order.
 type control struct {
 	controllerEpoch int32
 	brokerEpoch     int64
-	number          int
 	live            []int32
 	order           *order
 }
 
-// controlled takes a request of a controller.
+// controlled takes a request of a controller, as broker/region does. Before it knows
+// its registration it takes what comes, and nothing older afterwards.
 func (b *broker) controlled(c control) (refused error) {
 	w := &b.sim.rules.wrong
 	switch {
-	case b.brokerEpoch == 0 && !w.anyOrderEpoch:
-		// Whether this is meant for the process that was here before, it cannot say yet.
-		// An answer would be the last word of a controller to whom it says no.
-		return errConnection
-	case c.brokerEpoch < b.brokerEpoch && !w.anyOrderEpoch:
-		return cluster.ErrStaleBrokerEpoch
 	case c.controllerEpoch < b.controllerEpoch && !w.anyController:
 		return cluster.ErrStaleControllerEpoch
-	case c.controllerEpoch == b.controllerEpoch && c.number < b.controlNumber && !w.anyRequestOrder:
-		return errConnection // the controller has given it up, and sent something newer since
+	case c.brokerEpoch < b.orderEpoch && !w.anyOrderEpoch:
+		return cluster.ErrStaleBrokerEpoch
 	}
-	b.controllerEpoch, b.controlNumber = max(b.controllerEpoch, c.controllerEpoch), c.number
+	b.controllerEpoch, b.orderEpoch = max(b.controllerEpoch, c.controllerEpoch), max(b.orderEpoch, c.brokerEpoch)
 	if c.live != nil {
 		b.live = c.live
 		return nil

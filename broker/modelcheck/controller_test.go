@@ -28,7 +28,6 @@ type term struct {
 
 	jobs []func(done func()) // one at a time: each is over before the next begins
 	busy bool
-	sent int // requests, to all
 }
 
 // order is what LeaderAndIsr says.
@@ -48,7 +47,19 @@ func stateText(s cluster.PartitionState) string {
 func newTerm(b *broker, epoch int32) *term {
 	t := &term{b: b, session: b.session, epoch: epoch, regs: map[int32]int64{}, leaving: map[int32]bool{}, senders: map[int32]*sender{}}
 	t.do(t.begin)
+	b.every(time.Minute, func() { // with what changes elsewhere; only then is a late UpdateMetadata made good
+		if !t.over {
+			t.announce()
+		}
+	})
 	return t
+}
+
+// announce tells everyone who is alive, as is done whatever changes.
+func (t *term) announce() {
+	for _, s := range t.sorted() {
+		s.tellLive()
+	}
 }
 
 func (t *term) assignment() cluster.Assignment {
@@ -185,9 +196,7 @@ func (t *term) brokersMoved(done func()) {
 			then()
 			return
 		}
-		for _, s := range t.sorted() {
-			s.tellLive()
-		}
+		t.announce()
 		t.elect(then)
 	})
 }
@@ -275,6 +284,7 @@ func (t *term) took(s cluster.PartitionState) {
 	for _, to := range t.sorted() {
 		t.orderOne(to)
 	}
+	t.announce()
 }
 
 // prefer has the first replica lead.
@@ -331,6 +341,7 @@ func (t *term) changeISR(next cluster.PartitionState, reply func(any), done func
 		t.state = found
 		if err == nil {
 			t.state = next
+			t.announce()
 		}
 		reply(alterAnswer{err, t.state})
 		done()
@@ -393,15 +404,10 @@ func (s *sender) kick() {
 		s.order = nil
 	}
 	b := s.t.b
-	s.t.sent++
-	number := s.t.sent
 	b.call(s.id, 5*time.Second, func(to *broker, reply func(any)) {
-		reply(to.controlled(control{s.t.epoch, s.epoch, number, live, o}))
-	}, func(resp any, err error) {
+		reply(to.controlled(control{s.t.epoch, s.epoch, live, o}))
+	}, func(_ any, err error) {
 		s.sending = false
-		if err == nil && resp == errConnection {
-			err = errConnection
-		}
 		if err == nil {
 			s.failures = 0
 			s.kick()

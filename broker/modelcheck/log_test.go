@@ -56,15 +56,14 @@ func (l *memLog) endOf(epoch int32) replica.EpochEnd {
 
 func (l *memLog) truncate(endOffset int64) {
 	switch {
-	case endOffset < l.start:
+	case endOffset >= l.end():
+		return
+	case endOffset <= l.start:
 		l.reset(endOffset)
-	case endOffset < l.end():
-		if endOffset == l.start && l.start > l.base {
-			l.lastGone = l.at(l.start - 1).epoch
-		}
-		l.batches = l.batches[:endOffset-l.base]
+		return
 	}
-	l.durable, l.syncing, l.checked = min(l.durable, l.end()), min(l.syncing, l.end()), min(l.checked, l.end())
+	l.batches = l.batches[:endOffset-l.base]
+	l.durable, l.syncing, l.checked = min(l.durable, endOffset), min(l.syncing, endOffset), min(l.checked, endOffset)
 }
 
 func (l *memLog) reset(startOffset int64) {

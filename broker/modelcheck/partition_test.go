@@ -45,19 +45,11 @@ func newReplica(b *broker) *replicaOf {
 	return p
 }
 
-// apply takes the controller's order.
+// apply takes the controller's order, if its leader epoch is later than that of the one
+// before: as Kafka's brokers, ours take no second order of an epoch.
 func (p *replicaOf) apply(o order) {
-	s, had := p.b.sim, p.order
-	again := p.ordered && o.leaderEpoch == had.leaderEpoch
 	switch {
-	case o.leaderEpoch < had.leaderEpoch && !s.rules.wrong.anyLeaderEpoch, again && o.leader != had.leader,
-		again && o.partitionEpoch <= had.partitionEpoch:
-		return
-	case again:
-		if p.leading == nil || p.leading.Reorder(p.rules(o), s.clock()) {
-			p.order = o
-			p.settle()
-		}
+	case p.ordered && o.leaderEpoch <= p.order.leaderEpoch && (!p.b.sim.rules.wrong.anyLeaderEpoch || o.leaderEpoch == p.order.leaderEpoch):
 	case o.leader == p.b.id:
 		p.lead(o)
 	default:
@@ -408,20 +400,22 @@ func (f *following) take(r fetchRequest, a fetchAnswer) error {
 
 func (f *following) append(a fetchAnswer) {
 	p, l := f.p, f.p.b.log
+	rules := &p.b.sim.rules
+	start := func(highWatermark int64) int64 { return rules.followerLogStart(l.start, a.logStart, highWatermark) }
+	if l.end() <= a.logStart && !rules.wrong.keepsIncomparable {
+		// The leader knows no epochs from before its start, and could not compare.
+		l.deleteBefore(start(rules.followerHighWatermark(p.highWatermark, a.highWatermark, l.durable)))
+	}
 	p.b.sim.check.replicates(p.b.id, l.end(), a.batches)
 	l.batches = append(l.batches, a.batches...)
 	p.leaderHighWatermark = a.highWatermark
 	p.b.sync()
 	p.durableEnd = l.durable
-	// What the leader has deleted goes first: it may have been another there.
-	rules := &p.b.sim.rules
-	deleted := func(highWatermark int64) { l.deleteBefore(rules.followerLogStart(l.start, a.logStart, highWatermark)) }
-	if !rules.wrong.showsDeleted {
-		deleted(rules.followerHighWatermark(p.highWatermark, a.highWatermark, p.durableEnd))
-	}
 	p.settle()
 	p.b.sim.check.step()
-	deleted(p.highWatermark)
+	if p.b.sim.disk.IntN(2) == 0 { // in its time: there is no hurry
+		l.deleteBefore(start(p.highWatermark))
+	}
 }
 
 // recover finds out how to go on where the leader does not have the offset.

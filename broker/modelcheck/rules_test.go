@@ -10,7 +10,6 @@ import (
 
 // leader is what the model uses of a replica.Leader.
 type leader interface {
-	Reorder(o replica.Order, now time.Time) bool
 	Durable(endOffset int64, now time.Time)
 	Fetched(f replica.Fetch, now time.Time) error
 	Propose(now time.Time) (replica.Proposal, bool)
@@ -48,7 +47,6 @@ type wrongs struct {
 	anyBrokerEpoch      bool // the controller takes a wish of an earlier registration
 	anyOrderEpoch       bool // a broker takes an order that was meant for its earlier registration
 	anyController       bool // a broker takes orders of a former controller
-	anyRequestOrder     bool // a broker takes what a controller sent before what it took last
 	anyLeaderEpoch      bool // a partition takes an order of an earlier leader epoch
 	anyFetch            bool // a leader does not look at the follower's leader epoch
 	anyAnswer           bool // a follower takes an answer to what it asked in an earlier role
@@ -58,7 +56,7 @@ type wrongs struct {
 	countsUndurable     bool // a leader counts what it could lose
 	divergingCounts     bool // a leader takes the offset of a log that diverges for a position
 	checkpointTruncates bool // a broker starts with its log cut to the high watermark it had saved
-	showsDeleted        bool // a follower moves its high watermark before it deletes what its leader has deleted
+	keepsIncomparable   bool // a follower keeps what lies before its leader's start, though nobody has compared it
 	trustsEarlierEpoch  bool // a leader takes over what it knew of followers in an epoch before
 }
 

@@ -49,6 +49,9 @@ func (p *Partition) AppendFetched(leaderEpoch int32, records []byte, leaderHighW
 	if err := p.following(leaderEpoch); err != nil {
 		return err
 	}
+	if err := p.leaveBehind(leaderHighWatermark, leaderLogStartOffset); err != nil {
+		return fmt.Errorf("%s: delete what the leader has deleted: %w", p.name, err)
+	}
 	lastEpoch, err := p.producers.replicate(records)
 	p.lastEpoch = max(p.lastEpoch, lastEpoch)
 	p.mu.Lock()
@@ -66,6 +69,24 @@ func (p *Partition) AppendFetched(leaderEpoch int32, records []byte, leaderHighW
 		return fmt.Errorf("%s: take what the leader has: %w", p.name, err)
 	}
 	return nil
+}
+
+// leaveBehind deletes all of a log that ends where its leader's starts, before anything
+// is appended or the high watermark moves. The leader knows no epochs from before its
+// start, and could not tell whether it had the same there; so nobody may read it. role
+// is held alone.
+func (p *Partition) leaveBehind(leaderHighWatermark, leaderLogStartOffset int64) error {
+	own, end := p.log.StartOffset(), p.log.EndOffset()
+	if own == end || end > leaderLogStartOffset {
+		return nil
+	}
+	highWatermark := replica.FollowerHighWatermark(p.highWatermarkNow(), leaderHighWatermark, p.log.DurableEnd())
+	start := replica.FollowerLogStart(own, leaderLogStartOffset, highWatermark)
+	if start <= own {
+		return nil
+	}
+	_, err := p.deleteBefore(start)
+	return err
 }
 
 // wantedStart is where a follower's log is to start. mu is held.

@@ -511,3 +511,40 @@ func TestOfflineReplica(t *testing.T) {
 		}
 	})
 }
+
+// A follower whose log ends where its leader's starts keeps nothing of it: the leader
+// knows no epochs from before, and what was appended in an earlier one by a leader that
+// is gone could pass for what all had.
+func TestWhatNobodyCanCompareGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, minISR(1))
+		mustAppend(t, r.leader(), batch(3, 0))
+		r.catchUp(t, 2, 3)
+		for range 9 {
+			mustAppend(t, r.leader(), batch(1, 0)) // the others do not get these
+		}
+		r.dead[1] = true
+		r.Leader, r.ISR, r.LeaderEpoch, r.PartitionEpoch = 2, []int32{2, 3}, r.LeaderEpoch+1, r.PartitionEpoch+1
+		r.tell(t, 2)
+		r.tell(t, 3)
+		for range 4 {
+			mustAppend(t, r.leader(), batch(2, 0))
+		}
+		r.catchUp(t, 3)
+		r.catchUp(t, 3)
+		if _, err := r.leader().DeleteBefore(9); err != nil {
+			t.Fatal(err)
+		}
+		r.hubs[1].startMoved.Store(time.Now().UnixNano()) // it is another partition's turn to start later
+		delete(r.dead, 1)
+		r.tell(t, 1)
+		for range 2 { // the first truncates
+			if err := r.fetch(t, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := r.hubs[1].p.State(); s.LogStartOffset != 9 || s.LogEndOffset != 11 {
+			t.Errorf("the log is %d to %d with high watermark %d, want 9 to 11 as its leader's", s.LogStartOffset, s.LogEndOffset, s.HighWatermark)
+		}
+	})
+}
