@@ -2,15 +2,19 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
 ARGS     ?=
+TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz bench interop regionbench
+.PHONY: help run region build test check fuzz bench interop trials regionbench
 
 help: ## list what make can do
 	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
 	bin/headwater serve --data.dir=./data $(ARGS)
+
+region: build ## start a region here: ZooKeeper, two hubs and a gateway, with data in ./data/region; says what to type
+	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
@@ -30,7 +34,11 @@ bench: build ## run the benchmarks, hold the broker against the machine (headwat
 
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
-		$(GO) test -count=1 -p 1 -parallel 4 -timeout 60m -tags interop ./appliance/e2e/...
+		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -v '/e2e/region$$')
+	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
+
+trials: build ## run what faults do to a region of headwater, of stock Kafka and of both (40 min; HEADWATER_REGION_MINUTES, HEADWATER_REGION_SEED)
+	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn zookeeper.jar ip nft tc && $(GO) test -count=1 -v -timeout 0 -tags interop ./appliance/e2e/region
 
 regionbench: ## measure a region of three brokers beside one of stock Kafka (ARGS="-rounds 1 -only Kafka")
 	.ci/needs $(GO) java mvn zookeeper.jar && $(GO) run ./appliance/e2e/regionbench $(ARGS)

@@ -89,6 +89,7 @@ var houseMap = []room{
 	{"appliance/e2e/region/workload", "appliance/e2e/region/checker", "github.com/twmb/franz-go"},
 	{"appliance/e2e/region/cluster", "appliance/process appliance/e2e/jvm appliance/e2e/region/card appliance/e2e/region/network broker/zk/zktest", "github.com/twmb/franz-go"},
 	{"appliance/e2e/region/nemesis", "appliance/e2e/region/cluster appliance/e2e/region/network", ""},
+	{"appliance/e2e/tryregion", "appliance/process appliance/e2e/region/cluster", errgroup},
 	{"appliance/e2e/regionbench", "appliance/process appliance/e2e/jvm appliance/e2e/region/cluster appliance/e2e/region/network", "github.com/twmb/franz-go"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},

@@ -227,6 +227,9 @@ func (b *Broker) cleaner() partition.CleanerConfig {
 	return partition.CleanerConfig{BufferBytes: b.cfg.CleanerBuffer, BytesPerSecond: b.cfg.CleanerRate, Interval: b.cfg.CleanerInterval}
 }
 
+// Snapshot is the cluster as this broker knows it now.
+func (b *Broker) Snapshot() *cluster.Snapshot { return b.cluster.Snapshot() }
+
 // Ready is nil while the broker serves all of its partitions.
 func (b *Broker) Ready() error {
 	if !b.running.Load() {

@@ -95,10 +95,10 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 	j.fetchers = replication.New(fetching, replication.Hosted(partitions.Get), func(leader cluster.Broker) replication.Caller {
 		return dial("fetch", net.JoinHostPort(leader.Host, strconv.Itoa(int(leader.Port))))
 	}, log, reg)
-	j.fetchers.SetThrottle(cfg.Region.ReplicaRate, func(name string, index int32) bool {
+	host.rate, host.throttled = cfg.Region.ReplicaRate, func(name string, index int32) bool {
 		t, ok := j.region.Snapshot().Topic(name)
 		return ok && t.Settings.FollowerThrottled.Has(index, self.ID)
-	})
+	}
 	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }}
 	j.isr = replication.NewISRSender(j.reach, partitions, cfg.Region.MaxReplicaLag/4, log)
 	j.ids = replication.NewProducerIDs(j.reach)

@@ -132,7 +132,11 @@ func TestGroupsOverReplicas(t *testing.T) {
 	one.obey(order)
 	two.obey(order)
 	one.ready()
-	if err := two.groups.Ready("readers"); !errors.Is(err, group.ErrNotHere) {
+	err := two.groups.Ready("readers")
+	for ; errors.Is(err, group.ErrLoading); err = two.groups.Ready("readers") { // it has not begun to run
+		runtime.Gosched()
+	}
+	if !errors.Is(err, group.ErrNotHere) {
 		t.Errorf("ready at the follower: %v, want %v", err, group.ErrNotHere)
 	}
 

@@ -28,6 +28,18 @@ type regionHost struct {
 	self     int32
 	fetchers *replication.Fetchers
 	groups   *group.Coordinator
+
+	rate      int64 // bytes a second that throttled replicas fetch, if no other is set; 0 is no limit
+	throttled func(topic string, index int32) bool
+}
+
+// Throttle implements region.Host. A rate of nothing at all is the least that there is.
+func (h *regionHost) Throttle(bytesPerSecond int64, set bool) {
+	rate := h.rate
+	if set {
+		rate = max(bytesPerSecond, 1)
+	}
+	h.fetchers.SetThrottle(rate, h.throttled)
 }
 
 // Apply implements region.Host. A fetcher learns of a leader once the partition is a

@@ -277,6 +277,7 @@ type lookingHost struct{ host }
 // Apply, and the others, implement region.Host.
 func (lookingHost) Apply(region.Order, cluster.Broker) error { return nil }
 func (lookingHost) Follow(region.Order, cluster.Broker)      {}
+func (lookingHost) Throttle(int64, bool)                     {}
 func (lookingHost) Stop(string, int32) error                 { return nil }
 func (h lookingHost) TopicID(name string, index int32) (topic.ID, bool) {
 	return h.TopicIDOf(name, index)

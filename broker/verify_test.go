@@ -360,7 +360,7 @@ func TestVerifyFlips(t *testing.T) {
 // The words of verify are those of log lines that there are.
 func TestSayings(t *testing.T) {
 	var sources []byte
-	for _, room := range []string{".", "commitlog", "partition", "cluster"} {
+	for _, room := range []string{".", "commitlog", "partition", "cluster", "region"} {
 		files, err := filepath.Glob(filepath.Join(room, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -4,4 +4,4 @@ package process
 
 import "syscall"
 
-func notOrphaned() *syscall.SysProcAttr { return nil }
+func notOrphaned(bool) *syscall.SysProcAttr { return nil }

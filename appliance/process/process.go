@@ -31,6 +31,8 @@ type Process struct {
 	DataDir string
 	// Env is added to its environment: "HEADWATER_...=...".
 	Env []string
+	// Args are words behind its command: --config and a file, say.
+	Args []string
 	// Prefix are words before its command: those of a program that runs it.
 	Prefix []string
 
@@ -61,6 +63,7 @@ func (p *Process) Start(ctx context.Context) error {
 // StartOnly starts the process.
 func (p *Process) StartOnly() error {
 	words := append(slices.Clone(p.Prefix), p.Binary, "serve")
+	words = append(words, p.Args...)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(environ(),
 		"HEADWATER_DATA_DIR="+p.DataDir,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,6 +16,12 @@ import (
 // kept over its lives. One goroutine starts and stops it; Log and Ended are any
 // goroutine's.
 type Program struct {
+	// Apart keeps from it what a terminal signals to this process and to all that it
+	// has started.
+	Apart bool
+	// Tee gets what it writes too, if there is one.
+	Tee io.Writer
+
 	output output
 
 	mu  sync.Mutex // guards run
@@ -31,8 +38,12 @@ type run struct {
 // Launch starts cmd, which ends with this process at the latest. The thread that starts
 // it is kept until it has ended: the kernel counts that one as the parent.
 func (p *Program) Launch(cmd *exec.Cmd) error {
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
-	cmd.SysProcAttr = notOrphaned()
+	var to io.Writer = &p.output
+	if p.Tee != nil {
+		to = io.MultiWriter(to, p.Tee)
+	}
+	cmd.Stdout, cmd.Stderr = to, to
+	cmd.SysProcAttr = notOrphaned(p.Apart)
 	r := &run{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -59,6 +70,9 @@ func (p *Program) current() *run {
 	defer p.mu.Unlock()
 	return p.run
 }
+
+// Started reports whether it was ever started.
+func (p *Program) Started() bool { return p.current() != nil }
 
 // PID is the process id of the one that was started last.
 func (p *Program) PID() int { return p.current().cmd.Process.Pid }

@@ -143,6 +143,7 @@ func (a *API) brokerSettings(snapshot *cluster.Snapshot) []setting {
 		static("log.dirs", a.cfg.LogDir.Path(), kmsg.ConfigTypeString, "The directory of the partitions."),
 		static("num.partitions", strconv.Itoa(int(a.cfg.DefaultPartitions)), kmsg.ConfigTypeInt, "Partitions of a topic that is created without a number."),
 	}
+	out = append(out, rateSettings(snapshot)...)
 	inherited := inheritedSettings(snapshot)
 	for i, d := range snapshot.Defaults.Describe() {
 		if d.BrokerKey == "" {
@@ -152,6 +153,26 @@ func (a *API) brokerSettings(snapshot *cluster.Snapshot) []setting {
 			name: d.BrokerKey, value: d.Value, doc: d.Doc, kind: kmsg.ConfigType(d.Type),
 			source: inherited[i][0].source, synonyms: inherited[i],
 		})
+	}
+	return out
+}
+
+// rateSettings lists the rates of throttled replicas that were set while brokers ran,
+// as Kafka, which shows none that were not.
+func rateSettings(snapshot *cluster.Snapshot) (out []setting) {
+	for _, name := range cluster.RateNames() {
+		s := setting{name: name, doc: "Bytes a second that throttled replicas may move while partitions are reassigned.", kind: kmsg.ConfigTypeLong}
+		add := func(set map[string]string, source kmsg.ConfigSource) {
+			if value, ok := set[name]; ok {
+				s.synonyms = append(s.synonyms, setting{name: name, value: value, source: source})
+			}
+		}
+		add(snapshot.Rates.ThisBroker, kmsg.ConfigSourceDynamicBrokerConfig)
+		add(snapshot.Rates.AllBrokers, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
+		if len(s.synonyms) > 0 {
+			s.value, s.source = s.synonyms[0].value, s.synonyms[0].source
+			out = append(out, s)
+		}
 	}
 	return out
 }

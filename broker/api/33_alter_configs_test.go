@@ -177,6 +177,16 @@ func TestAlterConfigsRefuses(t *testing.T) {
 	}
 }
 
+// What kafka-reassign-partitions takes away at the end may not have been there.
+func TestRatesAreTakenAway(t *testing.T) {
+	b := newBox(t)
+	request := stepRequest(stepped(brokerResource, "7", "-leader.replication.throttled.rate", "-follower.replication.throttled.rate", "-replica.alter.log.dirs.io.max.bytes.per.second"))
+	resp := call[*kmsg.IncrementalAlterConfigsResponse](t, b.dial(t), request, 1)
+	if got := resp.Resources[0]; got.ErrorCode != 0 {
+		t.Errorf("%v, %v", code(got.ErrorCode), words(got.ErrorMessage))
+	}
+}
+
 func words(s *string) string {
 	if s == nil {
 		return "no words"
@@ -200,6 +210,7 @@ func TestIncrementalAlterConfigsRefuses(t *testing.T) {
 		"appendNothing":    {stepped(topicResource, "press", ">cleanup.policy"), wire.InvalidRequest, "no value"},
 		"unknownOperation": {stepped(topicResource, "press", "?retention.ms=1"), wire.InvalidRequest, "operation 4"},
 		"settingTwice":     {stepped(topicResource, "press", "+retention.ms=1", "-retention.ms"), wire.InvalidRequest, "more than once"},
+		"rateOfBroker":     {stepped(brokerResource, "7", "+follower.replication.throttled.rate=1000"), wire.InvalidRequest, "no replicas to throttle"},
 		"deleteOfBroker":   {stepped(brokerResource, "7", "-broker.id"), wire.InvalidRequest, "broker.id"},
 		"loggers":          {stepped(kmsg.ConfigResourceTypeBrokerLogger, "7", "+kafka=DEBUG"), wire.InvalidRequest, "type 8"},
 	} {

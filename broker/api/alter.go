@@ -80,14 +80,18 @@ func (a *API) alter(ctx context.Context, alt alteration) error {
 	if alt.name == "" {
 		scope = cluster.AllBrokers
 	}
-	changes := make([]topic.Change, len(alt.Changes))
-	for i, c := range alt.Changes {
+	changes := make([]topic.Change, 0, len(alt.Changes))
+	for _, c := range alt.Changes {
+		if cluster.IsRate(c.Name) {
+			alt.Rates = append(alt.Rates, c)
+			continue
+		}
 		name, ok := topic.ByBrokerKey(c.Name)
 		if !ok {
 			return fmt.Errorf("%w: %.60q cannot be changed while the broker runs; what can are the defaults of topics, such as log.retention.ms", errInvalidRequest, c.Name)
 		}
 		c.Name = name
-		changes[i] = c
+		changes = append(changes, c)
 	}
 	alt.Changes = changes
 	err := a.cluster.AlterDefaults(ctx, scope, alt.Alteration)

@@ -111,6 +111,7 @@ var codes = []struct {
 	{quota.ErrInvalid, wire.InvalidRequest},
 	{quota.ErrTooMany, wire.PolicyViolation},
 	{cluster.ErrNoReassignment, wire.NoReassignmentInProgress},
+	{cluster.ErrNoRates, wire.InvalidRequest},
 
 	{group.ErrInvalidID, wire.InvalidGroupID},
 	{group.ErrLoading, wire.CoordinatorLoadInProgress},

@@ -28,6 +28,7 @@ var (
 	ErrUnknownPartition         = errors.New("unknown partition")
 	ErrInternalTopic            = errors.New("the topic is the broker's own")
 	ErrElectionNotNeeded        = errors.New("the leader is the one that an election would choose")
+	ErrNoRates                  = errors.New("a broker without others has no replicas to throttle")
 	ErrNoReassignment           = errors.New("the partition is not being reassigned")
 )
 
@@ -64,7 +65,8 @@ type Coordinator interface {
 // Alteration is a change of settings, by the topics' names for them.
 type Alteration struct {
 	Changes      []topic.Change
-	Replace      bool // what was set before and is not in Changes goes
+	Rates        []topic.Change // of AlterDefaults: changes of RateNames
+	Replace      bool           // what was set before and is not in Changes goes
 	ValidateOnly bool
 }
 
@@ -141,6 +143,7 @@ type Snapshot struct {
 	Brokers      []Broker       // by id
 	Defaults     topic.Settings // of a topic without settings of its own
 	DefaultsFrom Origins
+	Rates        Rates        // of throttled replicas
 	Quotas       *quota.Table // what clients may have, as it was changed at run time
 
 	topics map[string]*Topic

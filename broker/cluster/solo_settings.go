@@ -35,6 +35,11 @@ func (s *Solo) AlterTopic(_ context.Context, name string, a Alteration) error {
 // AlterDefaults implements Coordinator. There is one broker, yet what is set for
 // all and what is set for it stand apart, since clients remove each on its own.
 func (s *Solo) AlterDefaults(_ context.Context, of Scope, a Alteration) error {
+	for _, c := range a.Rates {
+		if c.Op != topic.OpDelete {
+			return fmt.Errorf("%w: %s", ErrNoRates, c.Name)
+		}
+	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	next := s.state

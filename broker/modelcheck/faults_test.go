@@ -64,7 +64,8 @@ type history struct {
 // troubled is for how long there are faults.
 const troubled = 90 * time.Second
 
-func newHistory(seed uint64) history {
+// newHistory is what a seed makes of the world, with faults of all kinds or of some.
+func newHistory(seed uint64, some ...kind) history {
 	r := rand.New(rand.NewPCG(seed, 1))
 	n := 3 + r.IntN(3)
 	cfg := config{
@@ -88,6 +89,13 @@ func newHistory(seed uint64) history {
 		weights[k] = r.IntN(4)
 	}
 	weights[r.IntN(int(kinds))] += 4
+	for k := range weights {
+		if len(some) > 0 && !slices.Contains(some, kind(k)) {
+			weights[k] = 0
+		} else if len(some) > 0 {
+			weights[k]++
+		}
+	}
 	for range 4 + r.IntN(40) {
 		h.faults = append(h.faults, newFault(r, n, weights))
 	}

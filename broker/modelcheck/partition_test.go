@@ -198,8 +198,11 @@ func (p *replicaOf) produce(value int64, all bool, done func(offset int64, err e
 		return
 	}
 	l := p.b.log
-	offset := l.end()
-	l.batches = append(l.batches, batch{p.leading.LeaderEpoch(), value})
+	offset, epoch := l.end(), p.leading.LeaderEpoch()
+	if p.b.sim.rules.wrong.noBegin && l.lastEpoch() >= 0 {
+		epoch = l.lastEpoch()
+	}
+	l.batches = append(l.batches, batch{epoch, value})
 	p.waiting = append(p.waiting, waiter{offset + 1, all, func(err error) { done(offset, err) }})
 	p.b.sync()
 	p.settle()

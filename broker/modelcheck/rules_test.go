@@ -52,7 +52,7 @@ type wrongs struct {
 	anyLeaderEpoch      bool // a partition takes an order of an earlier leader epoch
 	anyFetch            bool // a leader does not look at the follower's leader epoch
 	anyAnswer           bool // a follower takes an answer to what it asked in an earlier role
-	noBegin             bool // a leader does not begin its epoch
+	noBegin             bool // a leader goes on in the epoch that it finds
 	fetchesUndurable    bool // a follower tells where its log ends before that is durable
 	readsUndurable      bool // a follower gets what its leader could lose
 	countsUndurable     bool // a leader counts what it could lose

@@ -100,6 +100,14 @@ func (h *fakeHost) Configure(name string, index int32, s topic.Settings) {
 	h.minISR[cluster.TopicPartition{Topic: name, Index: index}.String()] = s.MinISR
 }
 
+func (h *fakeHost) Throttle(bytesPerSecond int64, set bool) {
+	if set {
+		h.say("throttle: %d bytes a second", bytesPerSecond)
+	} else if bytesPerSecond != 0 {
+		h.say("throttle: %d, and none is set", bytesPerSecond)
+	}
+}
+
 func (h *fakeHost) Stop(name string, index int32) error {
 	h.say("%s-%d: stop", name, index)
 	return nil

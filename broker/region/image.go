@@ -83,6 +83,7 @@ func (r *Region) publish() {
 		ControllerID: r.image.ControllerID,
 		Defaults:     defaults,
 		DefaultsFrom: cluster.Origins{Configured: r.cfg.Defaults, AllBrokers: topicNames(r.image.AllBrokers), ThisBroker: topicNames(r.image.ThisBroker)},
+		Rates:        r.rates(),
 		Quotas:       quotaTable(r.image.Clients),
 	}
 	brokers := maps.Clone(r.image.Brokers)

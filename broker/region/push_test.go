@@ -1,11 +1,16 @@
 package region
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/topic"
+	"github.com/headwater/headwater/broker/zk"
 )
 
 // A follower follows its leader to another address, though the leader epoch is the
@@ -28,6 +33,30 @@ func TestLeaderMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.said(t, `press-0: follow 2 at "b" in 7`, `press-1: 2 at "b" leads in 3`)
+}
+
+// The rate of throttled replicas is the host's once it was set, and after a start too;
+// what is set for this broker counts before what is set for all.
+func TestThrottle(t *testing.T) {
+	w := newWorld(t)
+	set := func(id int32, set map[string]string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.setDefaults(id, set)
+		w.unsaved = true
+	}
+	set(-1, map[string]string{cluster.FollowerRate: "1000", "log.retention.ms": "1"})
+	set(self, map[string]string{cluster.FollowerRate: "2000"})
+	w.said(t, "throttle: 1000 bytes a second", "throttle: 2000 bytes a second")
+	set(self, map[string]string{cluster.FollowerRate: "2000", cluster.LeaderRate: "7"})
+	w.said(t)
+	if err := w.saveIfChanged(); err != nil {
+		t.Fatal(err)
+	}
+	w.restart(t)
+	w.said(t, "throttle: 2000 bytes a second")
+	set(self, map[string]string{cluster.FollowerRate: "much"})
+	w.said(t, "throttle: 1000 bytes a second")
 }
 
 // A leader whose address nobody has told is followed when someone does.
@@ -190,5 +219,63 @@ func TestOtherBrokersDocument(t *testing.T) {
 	}
 	if id, joined, err := Stored(&memStore{}, w.identity); joined || err != nil {
 		t.Errorf("a directory that has joined nothing: %d, %v", id, err)
+	}
+}
+
+// At the beginning of a session topics are forgotten that are not there any more; not
+// those that the controller has told of after the list was read.
+func TestForgetTopics(t *testing.T) {
+	w := newWorld(t)
+	news := func(name string, id topic.ID) {
+		o := order(id, 2, 7)
+		o.Topic = name
+		w.mustKnow(t, from(5, 70), told(o))
+	}
+	for i, name := range []string{"stays", "goes", "told", "anew"} {
+		news(name, topic.ID{byte(10 + i)})
+	}
+	before := w.told()
+	news("told", topic.ID{12})
+	news("anew", topic.ID{20})
+	news("new", topic.ID{21})
+	w.forgetTopics(before, []string{"stays"})
+	got := []string{}
+	for _, t := range w.Snapshot().Topics() {
+		got = append(got, t.Name)
+	}
+	if want := []string{"anew", "new", "stays", "told"}; !slices.Equal(got, want) {
+		t.Errorf("known are %q, want %q", got, want)
+	}
+}
+
+// Settings that someone wrote by hand and that cannot be read are none, and no trouble.
+func TestMalformedSettings(t *testing.T) {
+	w := newWorld(t)
+	read := settingsReader(func(context.Context, string) (topicSettings, error) {
+		return topicSettings{}, fmt.Errorf("/config/topics/press: %w", zk.ErrMalformed)
+	})
+	w.reads.Store(&read)
+	w.mustKnow(t, from(5, 70), told(order(press, 2, 7)))
+	if _, ok := w.Snapshot().Topic("press"); !ok {
+		t.Error("the topic is not shown")
+	}
+}
+
+// What entities had that are not there any more is taken back.
+func TestForgetSettings(t *testing.T) {
+	w := newWorld(t)
+	w.mustKnow(t, from(5, 70), told(order(press, 2, 7)))
+	w.mu.Lock()
+	w.setDefaults(-1, map[string]string{"log.retention.ms": "7000"})
+	w.setDefaults(self, map[string]string{"log.segment.bytes": "2097152"})
+	w.setQuota("oven", map[string]string{"producer_byte_rate": "5.0"})
+	w.setQuota("press", map[string]string{"producer_byte_rate": "6.0"})
+	w.mu.Unlock()
+	w.forget("clients", []zk.Entity{zk.QuotaEntity("", "press")})
+	w.forget("brokers", []zk.Entity{zk.BrokerEntity(self)})
+	s := w.Snapshot()
+	got, _ := s.Topic("press")
+	if len(s.Quotas.Clients) != 1 || s.Quotas.Clients["press"][0] != 6 || got.Settings.Retention == 7*time.Second || got.Settings.SegmentBytes != 2<<20 {
+		t.Errorf("quotas %+v, settings %+v", s.Quotas, got.Settings)
 	}
 }

@@ -75,6 +75,10 @@ type Host interface {
 	Apply(o Order, leader cluster.Broker) error
 	// Configure changes the settings of the partition, if it is open.
 	Configure(name string, index int32, s topic.Settings)
+	// Throttle has throttled replicas follow at a rate that was set for a while, in
+	// bytes a second; without one, at the one that the broker was started with. It must
+	// not block.
+	Throttle(bytesPerSecond int64, set bool)
 	// Stop has the partition serve nobody any more; its records stay.
 	Stop(name string, index int32) error
 	// TopicID is the topic that the partition on disk is of, if there is one.
@@ -116,6 +120,7 @@ type Region struct {
 	brokerEpoch int64                               // the latest that is known to be this broker's, or was
 	published   chan struct{}                       // closed, and replaced, when a snapshot is published
 	unsaved     bool                                // the document on disk is older than the image
+	throttled   *followerRate                       // nil: the host was told nothing yet
 	sessions    []int64                             // with which this broker has registered, the latest last
 }
 
@@ -182,6 +187,7 @@ func (r *Region) restore() error {
 		}
 		r.sessions = doc.Sessions
 	}
+	r.throttle()
 	r.publish()
 	return nil
 }

@@ -98,7 +98,14 @@ func (r *Region) prune(ctx context.Context, s *zk.Session) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range topics {
+	r.forgetTopics(before, topics)
+	return nil
+}
+
+// forgetTopics forgets those of before that do not exist, unless the controller has told
+// more of them since.
+func (r *Region) forgetTopics(before map[string]toldOf, exist []string) {
+	for _, name := range exist {
 		delete(before, name)
 	}
 	r.mu.Lock()
@@ -110,7 +117,6 @@ func (r *Region) prune(ctx context.Context, s *zk.Session) error {
 		}
 	}
 	r.publish()
-	return nil
 }
 
 // toldOf is what the controller has told of a topic, to see whether there is more.
@@ -235,12 +241,44 @@ func (r *Region) setDefaults(id int32, set map[string]string) {
 	default:
 		return
 	}
+	r.throttle()
 	for _, t := range r.image.Topics {
 		t.shown = nil
 	}
 	for tp := range r.replicas {
 		r.host.Configure(tp.Topic, tp.Index, r.settings(tp.Topic))
 	}
+}
+
+// throttle tells the host at which rate throttled replicas are to follow, if that is
+// another than before. r.mu is held.
+func (r *Region) throttle() {
+	rate, set := r.rates().Changed(cluster.FollowerRate)
+	if now := (followerRate{rate, set}); r.throttled == nil || *r.throttled != now {
+		r.throttled = &now
+		r.host.Throttle(rate, set)
+	}
+}
+
+// followerRate is what the host was told last.
+type followerRate struct {
+	bytesPerSecond int64
+	set            bool
+}
+
+// rates are those that were changed. r.mu is held.
+func (r *Region) rates() cluster.Rates {
+	return cluster.Rates{AllBrokers: ratesIn(r.image.AllBrokers), ThisBroker: ratesIn(r.image.ThisBroker)}
+}
+
+func ratesIn(set map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, name := range cluster.RateNames() {
+		if value, ok := set[name]; ok {
+			out[name] = value
+		}
+	}
+	return out
 }
 
 // setQuota takes what a client may have. There is a bound to how many are
@@ -374,10 +412,16 @@ func (r *Region) AlterDefaults(ctx context.Context, of cluster.Scope, a cluster.
 		return err
 	}
 	altered, changed, err := a.Apply(topicNames(set), r.cfg.Defaults)
-	if err != nil || !changed || a.ValidateOnly {
+	if err != nil {
 		return err
 	}
 	next := maps.Clone(set)
+	if err := cluster.AlterRates(next, a.Rates, a.Replace); err != nil {
+		return err
+	}
+	if a.ValidateOnly || !changed && maps.Equal(next, set) {
+		return nil
+	}
 	maps.DeleteFunc(next, func(brokerKey, _ string) bool { _, ours := topic.ByBrokerKey(brokerKey); return ours })
 	for _, d := range topic.Defaults().Describe() {
 		if value, ok := altered[d.Name]; ok && d.BrokerKey != "" {

@@ -55,6 +55,9 @@ func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *clust
 		device = r.cfg.Self.ID
 	}
 	if err := s.CreateTopic(ctx, nt.Name, assignment, nt.Overrides, device); err != nil {
+		if nt.Local && errors.Is(err, cluster.ErrTopicExists) { // for devices of another broker, just now
+			return r.known(ctx, nt.Name)
+		}
 		return nil, err
 	}
 	r.log.Info("topic created", "topic", nt.Name, "partitions", len(assignment.Partitions))
@@ -67,6 +70,15 @@ func (r *Region) CreateTopic(ctx context.Context, nt cluster.NewTopic) (_ *clust
 	}
 	t, _ := r.Snapshot().Topic(nt.Name)
 	return t, nil
+}
+
+// known waits until this broker has heard of a topic that is there.
+func (r *Region) known(ctx context.Context, name string) (t *cluster.Topic, err error) {
+	err = r.settled(ctx, func(now *cluster.Snapshot) (ok bool) {
+		t, ok = now.Topic(name)
+		return ok
+	})
+	return t, err
 }
 
 // assign says which brokers get the partitions of a new topic.

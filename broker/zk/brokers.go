@@ -20,11 +20,13 @@ func brokerPath(id int32) string { return brokerIDsPath + "/" + strconv.Itoa(int
 // epoch. What it registered before in this session is brought up to date. If another
 // session holds the id, an earlier one of this broker gives way, if it is of this
 // process or of where this broker listens; one of nobody we know
-// may be ours from before a crash, and has as long as a session lasts to go. Then the
-// error wraps ErrDuplicateID.
+// may be ours from before a crash, and has two sessions' time to go: ZooKeeper ends it on
+// a tick, which is up to half of one later, and in an ensemble hears of it by others.
+// Then the error wraps ErrDuplicateID.
 func (s *Session) Register(ctx context.Context, r cluster.Registration) (brokerEpoch int64, err error) {
 	path, data := brokerPath(r.ID), encodeRegistration(r, time.Now())
-	patience := time.NewTimer(s.Timeout())
+	longest := 2 * s.Timeout()
+	patience := time.NewTimer(longest)
 	defer patience.Stop()
 	w, changed := NewWatch()
 	defer s.Unwatch(w)
@@ -48,7 +50,7 @@ func (s *Session) Register(ctx context.Context, r cluster.Registration) (brokerE
 			}
 			continue
 		}
-		s.log.Warn("another session has the broker id; waiting for it to end", "broker", r.ID, "session", there.owner, "longest", s.Timeout())
+		s.log.Warn("another session has the broker id; waiting for it to end", "broker", r.ID, "session", there.owner, "longest", longest)
 		select {
 		case <-changed:
 		case <-patience.C:

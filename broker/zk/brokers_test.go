@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,23 @@ func testRegistrationTaken(t *testing.T, address string) {
 		t.Error(err)
 	}
 	if err := receive(t, registered, "the id to be free"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A broker that was killed, and comes back without its data, gets its id again: ZooKeeper
+// ends the earlier session on one of its ticks, which is after the session's time.
+func testRegistrationLeft(t *testing.T, address string) {
+	server, chroot, _ := strings.Cut(address, "/")
+	p := startProxy(t, server)
+	cfg := config(p.address() + "/" + chroot)
+	cfg.SessionTimeout = 2 * time.Second
+	first, _ := begin(t, cfg)
+	cfg.Connect = address
+	second, _ := begin(t, cfg)
+	must[int64](t)(first.Register(t.Context(), broker(7, 9092)))
+	p.set(hole)
+	if _, err := second.Register(t.Context(), broker(7, 9092)); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 var contractTests = map[string]func(t *testing.T, address string){
 	"registration":          testRegistration,
 	"registrationTaken":     testRegistrationTaken,
+	"registrationLeft":      testRegistrationLeft,
 	"registrationTakenOver": testRegistrationTakenOver,
 	"ids":                   testIDs,
 	"election":              testElection,

@@ -83,7 +83,16 @@ func Start(ctx context.Context, cfg Config) (c *Cluster, err error) {
 			}
 		}
 	}
-	return c, c.StartBrokers(ctx)
+	if err := c.StartBrokers(ctx); err != nil {
+		return c, err
+	}
+	return c, c.awaitAll(ctx)
+}
+
+// awaitAll waits until every broker knows of all: one that lists itself may have heard of
+// the others, and not they of it.
+func (c *Cluster) awaitAll(ctx context.Context) error {
+	return Await(ctx, "all brokers alive", func(s *State) bool { return len(s.Brokers) == len(c.Brokers) }, c.Addresses()...)
 }
 
 // StartBrokers starts those that do not run, all at once.
