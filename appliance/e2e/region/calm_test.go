@@ -165,3 +165,44 @@ func metric(t *testing.T, b *cluster.Broker, name string) float64 {
 	t.Fatalf("%s shows no %s", b.Name(), name)
 	return 0
 }
+
+// startsWithoutZooKeeper has all brokers crash while ZooKeeper is away, and start again.
+// They are there, and with ZooKeeper all goes on: nobody knows better than who led.
+func startsWithoutZooKeeper(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	topic := cluster.Topic{Name: trialTopic, Partitions: 4, Replicas: 3, Settings: twoOfThree}
+	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
+		t.Fatal(err)
+	}
+	recorder := record(t, checker.Rules{})
+	cfg := fast(21)
+	cfg.Addresses, cfg.Topic = c.Addresses(), trialTopic
+	w := workload.Start(t.Context(), cfg, recorder)
+	t.Cleanup(w.Close)
+	for range 3 {
+		acked, _ := recorder.Acked()
+		awaitAcks(t, recorder, acked+500)
+		for _, m := range append([]cluster.Machine{c.ZooKeepers[0]}, c.Machines()[:len(c.Brokers)]...) {
+			if err := m.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.StartBrokers(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Recover(within(t, patience), trialTopic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acked, pause := recorder.Acked()
+	awaitAcks(t, recorder, acked+500)
+	report, err := w.Finish(within(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause)
+	if !report.Sound() {
+		t.Error("the history is not sound")
+	}
+	compareReplicas(t, c, trialTopic, 4)
+}

@@ -89,3 +89,8 @@ func TestRegionGathersNothing(t *testing.T) {
 	}
 	gathers(t, c, plan)
 }
+
+// Brokers start, and are there for their clients, while ZooKeeper is away.
+func TestRegionStartsWithoutZooKeeper(t *testing.T) {
+	startsWithoutZooKeeper(t, start(t, 1, ours(3)...))
+}
