@@ -14,13 +14,15 @@ func (a *API) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReques
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	id, err := a.newProducer(ctx, req.TransactionalID)
 	if err != nil {
-		if !errors.Is(err, errTransactional) { // the answer has no room for words
-			a.log.Error("no id for a producer", "err", err)
+		// The answer has no room for words, and producers ask again many times a second.
+		if !errors.Is(err, errTransactional) && a.noIDs.CompareAndSwap(false, true) {
+			a.log.Error("no ids for producers", "err", err)
 		}
 		resp.ErrorCode = int16(a.code(err))
 		resp.ProducerID, resp.ProducerEpoch = -1, -1
 		return resp
 	}
+	a.noIDs.Store(false)
 	resp.ProducerID, resp.ProducerEpoch = id, 0
 	return resp
 }

@@ -33,16 +33,23 @@ func TestInitProducerID(t *testing.T) {
 }
 
 // When the disk takes no note of a new id, clients are told to ask again, and the
-// log says why.
+// log says why, once until it is over.
 func TestNoProducerID(t *testing.T) {
 	b := newBox(t)
-	b.ids.fail = fmt.Errorf("%w: %w", partition.ErrNoProducerID, errors.New("no space left on device"))
-	resp := call[*kmsg.InitProducerIDResponse](t, b.dial(t), kmsg.NewPtrInitProducerIDRequest(), 1)
-	if code(resp.ErrorCode) != wire.CoordinatorLoadInProgress || resp.ProducerID != -1 {
-		t.Errorf("got %+v, want %v", resp, wire.CoordinatorLoadInProgress)
-	}
-	if !strings.Contains(b.log.String(), "no space left on device") {
-		t.Errorf("log %q does not say why", b.log)
+	c := b.dial(t)
+	for outages := 1; outages <= 2; outages++ {
+		b.ids.fail = fmt.Errorf("%w: %w", partition.ErrNoProducerID, errors.New("no space left on device"))
+		for range 3 {
+			resp := call[*kmsg.InitProducerIDResponse](t, c, kmsg.NewPtrInitProducerIDRequest(), 1)
+			if code(resp.ErrorCode) != wire.CoordinatorLoadInProgress || resp.ProducerID != -1 {
+				t.Errorf("got %+v, want %v", resp, wire.CoordinatorLoadInProgress)
+			}
+		}
+		if n := strings.Count(b.log.String(), "no space left on device"); n != outages {
+			t.Errorf("log %q says why %d times, want %d", b.log, n, outages)
+		}
+		b.ids.fail = nil
+		call[*kmsg.InitProducerIDResponse](t, c, kmsg.NewPtrInitProducerIDRequest(), 1)
 	}
 }
 

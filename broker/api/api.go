@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -142,6 +143,7 @@ type API struct {
 
 	fetchBytes *semaphore.Weighted
 	told       toldClients
+	noIDs      atomic.Bool // the last producer that asked got no id
 	sessions   *fetchSessions
 	quotas     *quota.Limiter
 }

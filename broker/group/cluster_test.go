@@ -125,8 +125,8 @@ func TestLocate(t *testing.T) {
 	})
 }
 
-// While the topic cannot be made, or is being made by another request, clients are
-// told to ask again.
+// While the topic cannot be made, is not known yet, or is being made by another request,
+// clients are told to ask again. Only the first is an error.
 func TestLocateFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := &memLog{failAppend: errDisk}
@@ -142,7 +142,13 @@ func TestLocateFails(t *testing.T) {
 		_, err := r.Locate(t.Context(), "one")
 		want(t, "locate while another makes it", err, ErrNotAvailable)
 		r.creating.Unlock()
-		topic.failAppend = nil
+		topic.failAppend, topic.unknown = nil, true
+		_, err = r.Locate(t.Context(), "one")
+		want(t, "locate before anyone knows the topic", err, ErrNotAvailable)
+		if n := strings.Count(r.logged.String(), "level=ERROR"); n != 1 {
+			t.Errorf("%d errors are logged, want one:\n%s", n, r.logged)
+		}
+		topic.unknown = false
 		_, err = r.Locate(t.Context(), "one")
 		want(t, "locate", err, nil)
 	})

@@ -29,6 +29,7 @@ type memLog struct {
 	failAppend error
 	failRead   error
 	reading    chan struct{} // if set, reads wait until it is closed
+	unknown    bool          // the topic is made, and nobody knows it yet
 	doubt      atomic.Bool   // beside the log: the time of day is not known to be right
 }
 
@@ -37,6 +38,9 @@ func (l *memLog) Partitions() int32 { return l.partitions }
 func (l *memLog) Create(_ context.Context, partitions int32, _ int16) (int32, error) {
 	if l.failAppend != nil {
 		return 0, l.failAppend
+	}
+	if l.unknown {
+		return 0, nil
 	}
 	l.partitions = partitions
 	return partitions, nil

@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -66,11 +65,11 @@ func (c *Coordinator) create() error {
 // makeTopic makes the topic and returns how many partitions it has. creating is held.
 func (c *Coordinator) makeTopic(ctx context.Context) (int32, error) {
 	n, err := c.topic.Create(ctx, c.cfg.Partitions, c.cfg.ReplicationFactor)
-	if err == nil && n <= 0 {
-		err = errors.New("it has been made, and is not known yet")
-	}
 	if err == nil {
 		c.createFailed = ""
+		if n <= 0 { // as after every first request of a region: the controller is about to tell
+			return 0, fmt.Errorf("%w: %s has been made, and is not known yet", ErrNotAvailable, Topic)
+		}
 		return n, nil
 	}
 	if c.createFailed != err.Error() { // clients try again and again, and are not told why

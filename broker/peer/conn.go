@@ -33,19 +33,23 @@ type Config struct {
 	ClientID         string
 	Purpose          string        // what the connection is for, in metrics
 	DialTimeout      time.Duration // until the connection stands, whatever Dial does for it
-	RequestTimeout   time.Duration // from a request's first byte to its answer's last
+	RequestTimeout   time.Duration // until the answer begins, and between any two parts of it
+	AnswerTimeout    time.Duration // from a request's first byte to its answer's last
 	MaxResponseBytes int           // a longer answer is not believed
 	Dial             func(ctx context.Context, network, address string) (net.Conn, error)
 	Metrics          *Metrics // nil: nobody counts
 }
 
-// DefaultConfig suits requests that are answered soon, and fetches.
+// DefaultConfig suits requests that are answered soon, and fetches. A long answer comes
+// over a slow line as well, as long as it comes: who waited for less would ask for the
+// same again and again.
 func DefaultConfig(clientID, purpose string) Config {
 	return Config{
 		ClientID:         clientID,
 		Purpose:          purpose,
 		DialTimeout:      10 * time.Second,
 		RequestTimeout:   30 * time.Second,
+		AnswerTimeout:    10 * time.Minute,
 		MaxResponseBytes: 64 << 20,
 		Dial:             (&net.Dialer{}).DialContext,
 	}

@@ -246,6 +246,49 @@ func TestPauses(t *testing.T) {
 	})
 }
 
+// An answer may take long when it is long and the line is slow; one that stops in the
+// middle, or never ends, is given up.
+func TestSlowAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		every time.Duration // a byte of it
+		stop  int           // it stops after so many bytes
+		took  time.Duration // 0: it is taken
+	}{
+		"slow":    {20 * time.Second, 1 << 20, 0},
+		"silent":  {time.Second, 0, 30 * time.Second},
+		"stops":   {20 * time.Second, 7, 7*20*time.Second + 30*time.Second},
+		"endless": {29 * time.Second, 1 << 20, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := (&network{serve: func(_ int, nc net.Conn) {
+					h, _, _ := next(nc)
+					for i, b := range respond(h) {
+						if i == tc.stop {
+							break
+						}
+						time.Sleep(tc.every)
+						if _, err := nc.Write([]byte{b}); err != nil {
+							return
+						}
+					}
+					io.Copy(io.Discard, nc)
+				}}).open(t)
+				start := time.Now()
+				_, err := c.Call(t.Context(), allocate())
+				switch {
+				case tc.took == 0 && err != nil:
+					t.Error(err)
+				case tc.took != 0 && (!errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != tc.took):
+					t.Errorf("%v after %v, want to wait %v", err, time.Since(start), tc.took)
+				}
+				c.Close()
+				time.Sleep(tc.every) // the broker notices
+			})
+		})
+	}
+}
+
 // Whoever waits for a pause, a dial or a turn is let go when its context ends.
 func TestWaitsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,7 +33,8 @@ func (l *link) exchange(ctx context.Context, req kmsg.Request, cfg Config) (resp
 }
 
 func (l *link) roundTrip(req kmsg.Request, cfg Config) (kmsg.Response, error) {
-	if err := l.nc.SetDeadline(time.Now().Add(cfg.RequestTimeout)); err != nil {
+	start := time.Now()
+	if err := l.nc.SetDeadline(start.Add(cfg.RequestTimeout)); err != nil {
 		return nil, err
 	}
 	l.correlationID++
@@ -45,7 +46,7 @@ func (l *link) roundTrip(req kmsg.Request, cfg Config) (kmsg.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame, err := l.read(cfg.MaxResponseBytes)
+	frame, err := l.read(patient{l.nc, cfg.RequestTimeout, start.Add(cfg.AnswerTimeout)}, cfg.MaxResponseBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +54,9 @@ func (l *link) roundTrip(req kmsg.Request, cfg Config) (kmsg.Response, error) {
 }
 
 // read returns the next frame, without its length.
-func (l *link) read(maxBytes int) ([]byte, error) {
+func (l *link) read(from io.Reader, maxBytes int) ([]byte, error) {
 	var length [4]byte
-	if _, err := io.ReadFull(l.nc, length[:]); err != nil {
+	if _, err := io.ReadFull(from, length[:]); err != nil {
 		return nil, err
 	}
 	size := int32(binary.BigEndian.Uint32(length[:]))
@@ -63,10 +64,28 @@ func (l *link) read(maxBytes int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: of %d bytes, where 4 to %d are possible", wire.ErrBadAnswer, size, maxBytes)
 	}
 	frame := make([]byte, size)
-	if _, err := io.ReadFull(l.nc, frame); err != nil {
+	if _, err := io.ReadFull(from, frame); err != nil {
 		return nil, err
 	}
 	return frame, nil
+}
+
+// patient reads for as long as something comes, and not beyond end.
+type patient struct {
+	net.Conn
+	silence time.Duration
+	end     time.Time
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	until := time.Now().Add(p.silence)
+	if until.After(p.end) {
+		until = p.end
+	}
+	if err := p.SetReadDeadline(until); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
 }
 
 // versions are the latest versions that a broker offers, by API.

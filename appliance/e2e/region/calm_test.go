@@ -3,6 +3,12 @@
 package region
 
 import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +91,118 @@ func withoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 		t.Error("the history is not sound")
 	}
 	compareReplicas(t, c, trialTopic, 3)
+}
+
+// gathers carries a plan out and holds the brokers' goroutines afterwards, under the same
+// workload, against those before. A few more are connections that were made since.
+func gathers(t *testing.T, c *cluster.Cluster, plan []nemesis.Step) {
+	t.Helper()
+	const slack = 25
+	topic := cluster.Topic{Name: trialTopic, Partitions: 4, Replicas: 3, Settings: twoOfThree}
+	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
+		t.Fatal(err)
+	}
+	recorder := record(t, checker.Rules{})
+	cfg := fast(20)
+	cfg.Addresses, cfg.Topic = c.Addresses(), trialTopic
+	w := workload.Start(t.Context(), cfg, recorder)
+	t.Cleanup(w.Close)
+	awaitAcks(t, recorder, 1000)
+	before := map[int32]float64{}
+	for _, b := range c.Brokers {
+		before[b.ID] = metric(t, b, "go_goroutines")
+		t.Logf("%s begins with %v goroutines, %v bytes", b.Name(), before[b.ID], metric(t, b, "process_resident_memory_bytes"))
+	}
+	n := nemesis.Nemesis{Cluster: c, Topic: trialTopic, Note: func(text string) { t.Logf("%s %s", time.Now().Format("15:04:05.000"), text) }}
+	if err := n.Run(t.Context(), plan); err != nil {
+		t.Errorf("the nemesis: %v", err)
+	}
+	if err := c.Recover(within(t, patience), trialTopic); err != nil {
+		t.Fatal(err)
+	}
+	acked, _ := recorder.Acked()
+	awaitAcks(t, recorder, acked+1000)
+	for _, b := range c.Brokers {
+		await(t, b.Name()+" to have no more goroutines than at first", func() (bool, string) {
+			now := metric(t, b, "go_goroutines")
+			return now <= before[b.ID]+slack, fmt.Sprint(now, " now, ", before[b.ID], " at first")
+		})
+		t.Logf("%s ends with %v goroutines, %v bytes", b.Name(), metric(t, b, "go_goroutines"), metric(t, b, "process_resident_memory_bytes"))
+	}
+	report, err := w.Finish(within(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v", report)
+	if !report.Sound() {
+		t.Error("the history is not sound")
+	}
+	compareReplicas(t, c, trialTopic, 4)
+}
+
+// metric is one that a broker of ours shows, without labels.
+func metric(t *testing.T, b *cluster.Broker, name string) float64 {
+	t.Helper()
+	host, _, err := net.SplitHostPort(b.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + net.JoinHostPort(host, "8080") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			value, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return value
+		}
+	}
+	t.Fatalf("%s shows no %s", b.Name(), name)
+	return 0
+}
+
+// startsWithoutZooKeeper has all brokers crash while ZooKeeper is away, and start again.
+// They are there, and with ZooKeeper all goes on: nobody knows better than who led.
+func startsWithoutZooKeeper(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	topic := cluster.Topic{Name: trialTopic, Partitions: 4, Replicas: 3, Settings: twoOfThree}
+	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
+		t.Fatal(err)
+	}
+	recorder := record(t, checker.Rules{})
+	cfg := fast(21)
+	cfg.Addresses, cfg.Topic = c.Addresses(), trialTopic
+	w := workload.Start(t.Context(), cfg, recorder)
+	t.Cleanup(w.Close)
+	for range 3 {
+		acked, _ := recorder.Acked()
+		awaitAcks(t, recorder, acked+500)
+		for _, m := range append([]cluster.Machine{c.ZooKeepers[0]}, c.Machines()[:len(c.Brokers)]...) {
+			if err := m.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.StartBrokers(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Recover(within(t, patience), trialTopic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acked, pause := recorder.Acked()
+	awaitAcks(t, recorder, acked+500)
+	report, err := w.Finish(within(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause)
+	if !report.Sound() {
+		t.Error("the history is not sound")
+	}
+	compareReplicas(t, c, trialTopic, 4)
 }

@@ -37,7 +37,7 @@ func TestRegionLeaderAck(t *testing.T) { leaderAck(t, start(t, 1, ours(3)...)) }
 
 // Brokers that are stopped in good order and started again, one after the other, keep
 // the topic writable: nothing waits for a session to end.
-func TestRegionRolls(t *testing.T) { rolls(t, start(t, 1, ours(3)...), 10*time.Second) }
+func TestRegionRolls(t *testing.T) { rolls(t, start(t, 1, ours(3)...), 3*time.Second) }
 
 // Without ZooKeeper leaders go on leading, and all returns with it.
 func TestRegionWithoutZooKeeper(t *testing.T) { withoutZooKeeper(t, start(t, 1, ours(3)...)) }
@@ -62,4 +62,35 @@ func TestRegionCutPower(t *testing.T) {
 	c := start(t, 1, onCards(ours(3))...)
 	plan := nemesis.Again(nemesis.Fault{Op: nemesis.CutPower, Target: nemesis.Leader}, 5, 4*time.Second, time.Second)
 	trial{workload: fast(18), settings: twoOfThree, plan: plan}.run(t, c)
+}
+
+// Brokers that crash and are back at once are not waited for: neither as leaders nor as
+// the controller, though what they held in ZooKeeper stays for as long as a session.
+func TestRegionCrashesAtOnce(t *testing.T) {
+	const session, limit = 30 * time.Second, 10 * time.Second
+	c := start(t, 1, ours(3, "HEADWATER_REGION_SESSION_TIMEOUT="+session.String())...)
+	plan := []nemesis.Step{
+		{After: 3 * time.Second, For: time.Second, Faults: []nemesis.Fault{{Op: nemesis.KillAll, Target: nemesis.Controller}}},
+		{After: 5 * time.Second, For: time.Second, Faults: []nemesis.Fault{{Op: nemesis.Kill, Target: nemesis.Controller}}},
+		{After: 5 * time.Second, For: time.Second, Faults: []nemesis.Fault{{Op: nemesis.KillAll, Target: nemesis.Controller}}},
+	}
+	if _, pause := (trial{workload: fast(19), settings: twoOfThree, plan: plan}).run(t, c); pause > limit {
+		t.Errorf("for %v nothing was acked, want less than %v", pause, limit)
+	}
+}
+
+// What a broker has of others that come and go, goes with them.
+func TestRegionGathersNothing(t *testing.T) {
+	c := start(t, 1, ours(3)...)
+	var plan []nemesis.Step
+	for i := range 9 {
+		op := []nemesis.Op{nemesis.CutOff, nemesis.Freeze, nemesis.CutZK}[i/3]
+		plan = append(plan, nemesis.Step{After: 2 * time.Second, For: 6 * time.Second, Faults: []nemesis.Fault{{Op: op, Target: nemesis.AnyBroker, N: i}}})
+	}
+	gathers(t, c, plan)
+}
+
+// Brokers start, and are there for their clients, while ZooKeeper is away.
+func TestRegionStartsWithoutZooKeeper(t *testing.T) {
+	startsWithoutZooKeeper(t, start(t, 1, ours(3)...))
 }
