@@ -40,18 +40,25 @@ func TestMixedTools(t *testing.T) {
 	}
 }
 
+// longestPause is more than a fault lasts, and a session, and the restart of a JVM: who
+// needs longer than that was stuck.
+const longestPause = 30 * time.Second
+
 // Nothing is lost in a cluster of both kinds, whatever happens to it.
 func TestMixed(t *testing.T) {
 	for _, protocol := range []string{"2.8", "3.9"} {
 		for _, first := range []cluster.Kind{cluster.Stock, cluster.Headwater} {
 			t.Run(fmt.Sprintf("%s-%s", protocol, first), func(t *testing.T) {
 				s := seed(t, 21)
-				trial{
+				_, pause := trial{
 					workload: fast(s), settings: twoOfThree,
 					plan: nemesis.Plan(s, duration(t, 40*time.Second), nemesis.Options{
 						Brokers: true, ZooKeeper: true, Pause: 4 * time.Second, Last: 10 * time.Second,
 					}),
 				}.run(t, mixed(t, protocol, first))
+				if pause > longestPause {
+					t.Errorf("for %v nothing of a partition was acked, want less than %v", pause, longestPause)
+				}
 			})
 		}
 	}
