@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -177,6 +178,9 @@ func (a *API) Terms(key, version int16) (server.Terms, error) {
 		return server.Terms{}, err
 	}
 	terms := server.Terms{Name: kmsg.NameForKey(key), MaxBytes: maxPlainBytes}
+	if version >= e.min && version <= e.max { // any number of others may be asked for
+		terms.Version = strconv.Itoa(int(version))
+	}
 	if e.between {
 		terms.MaxBytes = maxOrderBytes
 	}
