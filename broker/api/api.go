@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -179,6 +180,9 @@ func (a *API) Terms(key, version int16) (server.Terms, error) {
 		return server.Terms{}, err
 	}
 	terms := server.Terms{Name: kmsg.NameForKey(key), MaxBytes: maxPlainBytes}
+	if version >= e.min && version <= e.max { // any number of others may be asked for
+		terms.Version = strconv.Itoa(int(version))
+	}
 	if e.between {
 		terms.MaxBytes = maxOrderBytes
 	}

@@ -11,6 +11,24 @@ import (
 	"github.com/headwater/headwater/broker/wire"
 )
 
+// Requests are counted by their versions, of which there are few: what a stranger makes
+// up for a version is not counted on its own.
+func TestTermsSayTheVersion(t *testing.T) {
+	b := newBox(t)
+	for _, tc := range []struct {
+		key, version int16
+		want         server.Terms
+	}{
+		{wire.Fetch, 12, server.Terms{Name: "Fetch", Version: "12", MaxBytes: maxPlainBytes}},
+		{wire.APIVersions, 3, server.Terms{Name: "ApiVersions", Version: "3", MaxBytes: maxPlainBytes}},
+		{wire.APIVersions, 99, server.Terms{Name: "ApiVersions", MaxBytes: maxPlainBytes}},
+	} {
+		if got, err := b.api.Terms(tc.key, tc.version); got != tc.want || err != nil {
+			t.Errorf("%d at %d: %+v, %v; want %+v", tc.key, tc.version, got, err, tc.want)
+		}
+	}
+}
+
 // What ApiVersions announces is the table, at every version; and at a version that
 // is not spoken too, in the form of version 0 beside the error. Produce alone is
 // told from version 0, for librdkafka's sake.

@@ -225,6 +225,9 @@ func (r *Region) stand(ctx context.Context, s *zk.Session) error {
 		return nil
 	}
 	r.setController(r.cfg.Self.ID)
+	if err := term.EnsureFeatures(ctx); err != nil {
+		r.log.Warn("/feature not made; the next controller of Kafka's may be slow to take over", "err", err)
+	}
 	err = r.controller.Run(ctx, term.Epoch(), term)
 	if errors.Is(err, cluster.ErrFenced) || ctx.Err() != nil {
 		return ctx.Err()

@@ -39,7 +39,7 @@ type conn struct {
 	// The reader's own:
 	in      incoming
 	direct  outgoing // answers that no request before them has to wait for
-	counted string   // the name of the last request
+	counted Terms    // of the last request
 	count   prometheus.Counter
 }
 
@@ -181,8 +181,8 @@ func (c *conn) begin(ctx context.Context, prefix wire.Prefix, terms Terms) (Requ
 	if err := c.in.fill(frame[wire.Filled:]); err != nil {
 		return nil, err
 	}
-	if terms.Name != c.counted {
-		c.counted, c.count = terms.Name, c.srv.metrics.requests.WithLabelValues(terms.Name)
+	if terms != c.counted {
+		c.counted, c.count = terms, c.srv.metrics.requests.WithLabelValues(terms.Name, terms.Version)
 	}
 	c.count.Inc()
 	return c.srv.handler.Start(ctx, frame, c)

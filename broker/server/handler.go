@@ -61,6 +61,7 @@ type Answer struct {
 // Terms are the conditions for one kind of request.
 type Terms struct {
 	Name     string // for metrics; one of few
+	Version  string // and the same
 	MaxBytes int32  // of the frame, without its length
 
 	// Pipelined requests may be started while earlier ones of the connection are

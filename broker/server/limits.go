@@ -93,8 +93,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kafka_network_requestmetrics_requests_total",
-			Help: "Kafka requests taken, by the name of their API.",
-		}, []string{"request"}),
+			Help: "Kafka requests taken, by the name of their API and its version.",
+		}, []string{"request", "version"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headwater_kafka_connections_closed_total",
 			Help: "Kafka connections that the broker closed: malformed, unsupported or failed requests, stalled or idle clients.",

@@ -80,6 +80,12 @@ func testElection(t *testing.T, address string) {
 			t.Errorf("epoch %d, want %d", terms[winner].Epoch(), epoch)
 		}
 		wantNode(t, sessions[0], controllerEpochPath, itoa(epoch))
+		for range 2 { // made once, and then there
+			if err := terms[winner].EnsureFeatures(t.Context()); err != nil {
+				t.Error(err)
+			}
+			wantNode(t, sessions[0], featurePath, `{"version":1,"status":1,"features":{}}`)
+		}
 		if err := terms[winner].Resign(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -124,6 +130,7 @@ func testFence(t *testing.T, address string) {
 			_, _, err := old.SetStates(t.Context(), map[cluster.TopicPartition]cluster.PartitionState{tp: state})
 			return err
 		},
+		"features":       func() error { return old.EnsureFeatures(t.Context()) },
 		"setTopic":       func() error { _, err := old.SetTopic(t.Context(), "t", assigned); return err },
 		"finishDeletion": func() error { return old.FinishDeletion(t.Context(), "t") },
 		"reassignments": func() error {

@@ -90,6 +90,7 @@ func (b *Broker) properties() string {
 		"transaction.state.log.min.isr":            "2",
 		"group.initial.rebalance.delay.ms":         "0",
 		"replica.lag.time.max.ms":                  "4000",
+		"controlled.shutdown.retry.backoff.ms":     "500", // the last one to stop finds nobody to take over
 	}
 	if b.Protocol != "" {
 		settings["inter.broker.protocol.version"] = b.Protocol

@@ -46,6 +46,7 @@ const (
 	EndToEndLatency     = "org.apache.kafka.tools.EndToEndLatency"
 	Configs             = "kafka.admin.ConfigCommand"
 	DumpLogSegments     = "kafka.tools.DumpLogSegments"
+	ZooKeeperShell      = "org.apache.zookeeper.ZooKeeperMain"
 )
 
 // Run runs one of the tools, and returns what it prints.

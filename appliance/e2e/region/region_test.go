@@ -249,6 +249,12 @@ func record(t *testing.T, rules checker.Rules) *workload.Recorder {
 // All have to be in the ISR before.
 func compareReplicas(t *testing.T, c *cluster.Cluster, topic string, partitions int32) {
 	t.Helper()
+	compareTopics(t, c, map[string]int32{topic: partitions})
+}
+
+// compareTopics is compareReplicas for several topics, by their numbers of partitions.
+func compareTopics(t *testing.T, c *cluster.Cluster, topics map[string]int32) {
+	t.Helper()
 	state, err := c.State(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -268,24 +274,31 @@ func compareReplicas(t *testing.T, c *cluster.Cluster, topic string, partitions 
 			ends[partition] = max(ends[partition], mark)
 		}
 	}
-	for index := range partitions {
-		name := fmt.Sprintf("%s-%d", topic, index)
-		var first *replicas.Log
-		for _, id := range state.Topics[topic][index].Replicas {
-			l, err := replicas.Read(dirs[id], name)
-			if err != nil {
-				t.Errorf("broker %d: %v", id, err)
-				continue
-			}
-			if first == nil {
-				first = l
-			}
-			if d := replicas.Difference(first, l, ends[name]); d != "" {
-				t.Errorf("%s differs at brokers %d and %d: %s", name, state.Topics[topic][index].Replicas[0], id, d)
-			}
+	for topic, partitions := range topics {
+		for index := range partitions {
+			compareCopies(t, fmt.Sprintf("%s-%d", topic, index), state.Topics[topic][index].Replicas, dirs, ends)
 		}
-		t.Logf("%s: the replicas at %v are equal up to the high watermark, %d", name, state.Topics[topic][index].Replicas, ends[name])
 	}
+}
+
+// compareCopies holds what brokers have of a partition against each other.
+func compareCopies(t *testing.T, name string, ids []int32, dirs map[int32]fs.FS, ends map[string]int64) {
+	t.Helper()
+	var first *replicas.Log
+	for _, id := range ids {
+		l, err := replicas.Read(dirs[id], name)
+		if err != nil {
+			t.Errorf("broker %d: %v", id, err)
+			continue
+		}
+		if first == nil {
+			first = l
+		}
+		if d := replicas.Difference(first, l, ends[name]); d != "" {
+			t.Errorf("%s differs at brokers %d and %d: %s", name, ids[0], id, d)
+		}
+	}
+	t.Logf("%s: the replicas at %v are held against each other up to the high watermark, %d", name, ids, ends[name])
 }
 
 // seed is the one that is asked for, or def.

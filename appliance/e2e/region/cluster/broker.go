@@ -56,7 +56,8 @@ type Broker struct {
 	Address string // for clients
 	LogDir  string // has the partitions' directories
 
-	card   *card.Card // nil: none
+	card   *card.Card                                                                // nil: none
+	metric func(ctx context.Context, name string, labels ...string) (float64, error) // nil: not headwater's
 	launch func(ctx context.Context) error
 }
 
@@ -130,6 +131,18 @@ func (b *Broker) ours(cfg BrokerConfig) {
 	}
 	b.program, b.LogDir = p, p.DataDir
 	b.launch = func(context.Context) error { return p.StartOnly() }
+	b.metric = p.Metric
+}
+
+// ErrNoMetrics is returned for a broker that is not headwater's.
+var ErrNoMetrics = errors.New("has no metrics that are read here")
+
+// Metric returns a metric of headwater's, as process.Process has it.
+func (b *Broker) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
+	if b.metric == nil {
+		return 0, fmt.Errorf("%s %w", b.name, ErrNoMetrics)
+	}
+	return b.metric(ctx, name, labels...)
 }
 
 // ErrNoCard is returned for a broker that has none.
