@@ -77,6 +77,9 @@ var houseMap = []room{
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic", "github.com/spf13/cobra golang.org/x/term"},
 
+	// the firmware, from the bottom
+	{"firmware/layout", "", ""},
+
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
