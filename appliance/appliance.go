@@ -224,6 +224,9 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	}
 	out.Permanent, out.Full, out.Crowded, out.NextOffset = permanent, full, crowded, nextOffset
 	out.Unknown, out.OutOfRange = unknown, outOfRange
+	if cfg.Region.ZooKeeper != "" {
+		out.NoDurable = noDurable
+	}
 	out.PositionsRetention, out.MaxPositionMetadata = cfg.Groups.OffsetsRetention, cfg.Groups.OffsetMetadataBytes
 	return out
 }

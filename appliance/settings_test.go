@@ -43,3 +43,14 @@ func TestProducerSettings(t *testing.T) {
 		t.Errorf("%d producers for %v, %v; want 7 for 1h30m", got.MaxProducers, got.ProducerExpiration, err)
 	}
 }
+
+// In a region nobody can have a durable consumer, and is told so.
+func TestNoDurableInARegion(t *testing.T) {
+	for zookeeper, want := range map[string]string{"": "", "hub-1:2181": noDurable} {
+		cfg := config.Default()
+		cfg.Region.ZooKeeper = zookeeper
+		if got := bridgeConfig(cfg, budgets{}).NoDurable; got != want {
+			t.Errorf("with ZooKeeper at %q: %q", zookeeper, got)
+		}
+	}
+}
