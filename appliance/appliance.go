@@ -124,6 +124,7 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 	if err != nil {
 		return broker.Config{}, err
 	}
+	region.FetchBytes = int32(memory.followed)
 	groups := groupConfig(cfg.Groups)
 	if cfg.Region.ZooKeeper != "" {
 		groups.ReplicationFactor = cfg.Region.OffsetsReplicas

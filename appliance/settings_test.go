@@ -54,3 +54,16 @@ func TestNoDurableInARegion(t *testing.T) {
 		}
 	}
 }
+
+// What leaders may send a follower at one time is a share of the memory.
+func TestFollowerFetchBytes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got, err := brokerConfig(config.Default(), budgets{followed: 3 << 20}, ln)
+	if err != nil || got.Region.FetchBytes != 3<<20 {
+		t.Errorf("%d bytes, %v", got.Region.FetchBytes, err)
+	}
+}

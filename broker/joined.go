@@ -36,6 +36,7 @@ type RegionConfig struct {
 	ReplicationFactor int16
 	MaxReplicaLag     time.Duration
 	ReplicaRate       int64 // bytes a second that throttled replicas fetch; 0 is no limit
+	FetchBytes        int32 // of one leader's answer to this follower, but for one larger batch; 0 is Kafka's 10 MiB
 	Mirror            group.MirrorConfig
 }
 
@@ -93,6 +94,9 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 
 	fetching := replication.DefaultConfig(self.ID)
 	fetching.BrokerEpoch = j.region.BrokerEpoch
+	if cfg.Region.FetchBytes > 0 {
+		fetching.MaxBytes = cfg.Region.FetchBytes
+	}
 	j.fetchers = replication.New(fetching, replication.Hosted(partitions.Get), func(leader cluster.Broker) replication.Caller {
 		return dial("fetch", net.JoinHostPort(leader.Host, strconv.Itoa(int(leader.Port))))
 	}, log, reg)
