@@ -292,7 +292,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 	var ids api.ProducerIDs = partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log)
 	if j := b.joined; j != nil {
 		cfg.Listener, cfg.Member, cfg.Controller, cfg.ZooKeeper = b.cfg.Region.Listener, j.region, j.controller, zookeeperOffsets{j.zookeeper}
-		ids = j.ids
+		cfg.DefaultReplicas, ids = b.cfg.Region.ReplicationFactor, j.ids
 	}
 	handler := api.New(cfg, b.cluster, api.Hosted(b.partitions), ids, b.log)
 	limits := server.DefaultConfig()
