@@ -112,16 +112,3 @@ func TestAloneRefusesRegionsData(t *testing.T) {
 		}
 	}
 }
-
-// What is known of the region is a file of headwater's, and not worth a note.
-func TestVerifyRegionNotes(t *testing.T) {
-	o := VerifyOptions{DataDir: verifyDir, FS: regionImage(t).disk(t), Found: func(Finding) {}, Progress: func(int64, int64) {}}
-	o.Note = func(partition, text string) {
-		if strings.Contains(text, regionFile) {
-			t.Errorf("%s %s", partition, text)
-		}
-	}
-	if _, err := Verify(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-}
