@@ -23,10 +23,11 @@ import (
 )
 
 // startMixed starts two brokers of Kafka's and one of headwater's; the first to start is
-// the controller.
+// the controller. Whoever is asked first makes the offsets' topic, and one of Kafka's
+// goes by its own setting until it starts again: all have to have the same.
 func startMixed(t *testing.T, protocol string, first cluster.Kind) *cluster.Cluster {
 	t.Helper()
-	own := ours(1, "HEADWATER_REGION_SESSION_TIMEOUT=5s")
+	own := ours(1, "HEADWATER_REGION_SESSION_TIMEOUT=5s", "HEADWATER_GROUPS_OFFSETS_PARTITIONS=4")
 	brokers := append(stock(2, protocol), own...)
 	if first == cluster.Headwater {
 		brokers = append(own, stock(2, protocol)...)
@@ -49,6 +50,7 @@ type mix struct {
 	ours     *cluster.Broker
 	jvms     []*cluster.Broker
 	protocol string
+	ids      map[int64]string // of producers, and who gave them
 	recorder *workload.Recorder
 }
 
@@ -59,7 +61,7 @@ type mix struct {
 func TestMixed(t *testing.T) {
 	for _, protocol := range []string{"2.8", "3.9"} {
 		t.Run(protocol, func(t *testing.T) {
-			m := &mix{T: t, c: startMixed(t, protocol, cluster.Stock), protocol: protocol}
+			m := &mix{T: t, c: startMixed(t, protocol, cluster.Stock), protocol: protocol, ids: map[int64]string{}}
 			m.jvms, m.ours = m.c.Brokers[:2], m.c.Brokers[2]
 			finish := m.write()
 			for _, kind := range []cluster.Kind{cluster.Stock, cluster.Headwater} {
@@ -68,12 +70,12 @@ func TestMixed(t *testing.T) {
 				m.moveController(kind)
 				m.kill(m.follower(kind))
 				m.moveController(kind)
-				m.elect()
+				m.producerIDs(kind)
 				m.reassign(fmt.Sprintf("moved-%s", kind))
 				m.groups(fmt.Sprintf("group-%s", kind))
+				m.spoken(kind)
 			}
 			m.killController()
-			m.spoken()
 			finish()
 			m.dump()
 		})
@@ -272,13 +274,32 @@ func (m *mix) reassign(topic string) {
 			out := tool(m.T, jvm.ReassignPartitions, append(args, "--verify")...)
 			return strings.Contains(out, "Reassignment of partition "+topic+"-0 is completed"), out
 		})
-		d := awaitDescribed(m.T, bootstrap, topic, 0, described{-1, to, to})
-		if !slices.Contains(to, d.leader) {
-			m.Errorf("moved to %v, led by %d", to, d.leader)
-		}
+		m.all(fmt.Sprintf("%s-0 at %v", topic, to), func(s *cluster.State) bool {
+			p := s.Topics[topic][0]
+			return slices.Equal(p.Replicas, to) && len(p.ISR) == len(to) && slices.Contains(to, p.Leader)
+		})
 		if got := count(m.T, bootstrap, topic, 0); got != 500 {
 			m.Errorf("moved to %v, %d records are there, want 500", to, got)
 		}
+	}
+}
+
+// producerIDs has each broker give ids to idempotent producers. All are different: the
+// controller gives blocks of them to brokers, and below version 3.0 ZooKeeper does.
+func (m *mix) producerIDs(kind cluster.Kind) {
+	m.Helper()
+	for _, b := range m.c.Brokers {
+		await(m.T, "an id for a producer from "+b.Name(), func() (bool, string) {
+			id, err := cluster.ProducerID(m.Context(), b.Address)
+			if err != nil {
+				return false, err.Error()
+			}
+			if other, taken := m.ids[id]; taken {
+				m.Fatalf("broker %d gives the id %d under a controller of %s, which %s", b.ID, id, kind, other)
+			}
+			m.ids[id] = fmt.Sprintf("broker %d gave under one of %s", b.ID, kind)
+			return true, ""
+		})
 	}
 }
 
@@ -286,7 +307,7 @@ func (m *mix) reassign(topic string) {
 // before was told.
 func (m *mix) groups(group string) {
 	m.Helper()
-	partition := int32(javaHash(group)&0x7fffffff) % 4
+	partition := partitionOf(group)
 	for i, b := range []*cluster.Broker{m.jvms[0], m.ours, m.jvms[1], m.ours} {
 		others := slices.DeleteFunc(slices.Clone(m.c.Brokers), func(o *cluster.Broker) bool { return o == b })
 		m.say("broker %d coordinates %s", b.ID, group)
@@ -337,23 +358,34 @@ func (m *mix) commit(group string, offset int64) {
 	})
 }
 
-// javaHash is Java's hash of a string, which says which partition has a group.
-func javaHash(s string) (h int32) {
-	for _, r := range s {
-		h = 31*h + r
+// partitionOf is the partition of the offsets' topic that has a group: by Java's hash of
+// its name, without the sign.
+func partitionOf(group string) int32 {
+	var hash int32
+	for _, r := range group {
+		hash = 31*hash + r
 	}
-	return h
+	return max(hash, -hash) % 4
 }
 
-// spoken are the versions that the JVMs' inter.broker.protocol.version makes them speak
-// to headwater's broker, without asking it.
-func (m *mix) spoken() {
+// sent are the requests of the JVMs to headwater's broker, under a controller of either
+// kind, and their versions. They follow from inter.broker.protocol.version; headwater is
+// asked which ones it knows only before it gets those to a controller.
+var sent = map[string]map[cluster.Kind]map[string]string{
+	"2.8": {
+		cluster.Stock:     {"LeaderAndISR": "5", "UpdateMetadata": "7", "StopReplica": "3", "Fetch": "12"},
+		cluster.Headwater: {"Fetch": "12", "AlterPartition": "3"},
+	},
+	"3.9": {
+		cluster.Stock:     {"LeaderAndISR": "7", "UpdateMetadata": "8", "StopReplica": "4", "Fetch": "17"},
+		cluster.Headwater: {"Fetch": "17", "AlterPartition": "3", "AllocateProducerIDs": "0"},
+	},
+}
+
+// spoken holds what headwater's broker was sent since it was killed against sent.
+func (m *mix) spoken(controller cluster.Kind) {
 	m.Helper()
-	want := map[string]string{"LeaderAndISR": "5", "UpdateMetadata": "7", "StopReplica": "3", "Fetch": "12", "AlterPartition": "0"}
-	if m.protocol == "3.9" {
-		want = map[string]string{"LeaderAndISR": "7", "UpdateMetadata": "8", "StopReplica": "4", "Fetch": "17", "AlterPartition": "3"}
-	}
-	for name, version := range want {
+	for name, version := range sent[m.protocol][controller] {
 		labels := []string{fmt.Sprintf("request=%q", name), fmt.Sprintf("version=%q", version)}
 		n, err := m.ours.Metric(m.Context(), "kafka_network_requestmetrics_requests_total", labels...)
 		m.Logf("headwater's broker was sent %v requests %s of version %s since its last start", n, name, version)
@@ -383,7 +415,7 @@ func (m *mix) dump() {
 	dumped(trialTopic + "-0")
 	for _, kind := range []cluster.Kind{cluster.Stock, cluster.Headwater} {
 		group := fmt.Sprintf("group-%s", kind)
-		out := dumped(fmt.Sprintf("__consumer_offsets-%d", int32(javaHash(group)&0x7fffffff)%4), "--offsets-decoder")
+		out := dumped(fmt.Sprintf("__consumer_offsets-%d", partitionOf(group)), "--offsets-decoder")
 		if !strings.Contains(out, group) {
 			m.Errorf("kafka-dump-log finds no offsets of %s:\n%s", group, lastLines(out, 20))
 		}
