@@ -62,6 +62,25 @@ func TestMixed(t *testing.T) {
 	}
 }
 
+// Kafka's tools on a cluster of both kinds.
+func TestMixedTools(t *testing.T) {
+	for _, first := range []cluster.Kind{cluster.Stock, cluster.Headwater} {
+		t.Run(string(first), func(t *testing.T) { tour(t, startMixed(t, "3.9", first)) })
+	}
+}
+
+// Brokers of both kinds that are stopped in good order, and started again, keep the topic
+// writable: the controller, whosever it is, has others lead before.
+func TestMixedRolls(t *testing.T) {
+	for _, protocol := range []string{"2.8", "3.9"} {
+		for _, first := range []cluster.Kind{cluster.Stock, cluster.Headwater} {
+			t.Run(fmt.Sprintf("%s-%s", protocol, first), func(t *testing.T) {
+				rolls(t, startMixed(t, protocol, first), 10*time.Second)
+			})
+		}
+	}
+}
+
 // A cluster of both kinds outlives a plan of a seed, for as long as
 // HEADWATER_REGION_MINUTES says.
 func TestMixedSeeded(t *testing.T) {
