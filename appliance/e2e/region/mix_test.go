@@ -45,6 +45,7 @@ func (m *mix) write() (finish func()) {
 	m.recorder = record(m.T, checker.Rules{})
 	cfg := fast(seed(m.T, 21))
 	cfg.Rate, cfg.Addresses, cfg.Topic = 50, m.c.Addresses(), trialTopic
+	cfg.Racks = []string{"r3", "r2"} // one reads at headwater's broker, the other at one of Kafka's
 	w := workload.Start(m.Context(), cfg, m.recorder)
 	m.Cleanup(w.Close)
 	awaitAcks(m.T, m.recorder, 100)

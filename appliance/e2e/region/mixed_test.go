@@ -17,6 +17,9 @@ import (
 // goes by its own setting until it starts again: all have to have the same.
 func startMixed(t *testing.T, protocol string, first cluster.Kind) *cluster.Cluster {
 	t.Helper()
+	if stockVersion != "" && protocol > stockVersion {
+		t.Skipf("Kafka %s does not know the protocol of %s", stockVersion, protocol)
+	}
 	own := ours(1, "HEADWATER_REGION_SESSION_TIMEOUT=5s", "HEADWATER_GROUPS_OFFSETS_PARTITIONS=4")
 	brokers := append(stock(2, protocol), own...)
 	if first == cluster.Headwater {
