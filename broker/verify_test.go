@@ -300,6 +300,7 @@ func TestVerifyDamage(t *testing.T) {
 		"identities":     {[]func(image){flip("meta.properties", 0), flip("headwater.meta.properties", 0)}, []string{"meta.properties identity"}},
 		"topicID":        {[]func(image){change("headwater.topics.json", func(b []byte) []byte { b[bytes.Index(b, []byte(`"id": "`))+10] ^= 1; return b })}, []string{"headwater.topics.json topics", "headwater.topics.json topics", "headwater.topics.json topics"}},
 		"lastOffset":     {[]func(image){change(last+".log", func(b []byte) []byte { b[len(b)/8*7] ^= 128; return b })}, []string{last + ".log damage", "plain-0/ gap"}},
+		"epochOfLast":    {[]func(image){change(last+".log", func(b []byte) []byte { b[lastBatch(b)+12] ^= 128; return b })}, nil}, // no checksum covers it
 		"checkpoint":     {[]func(image){flip("headwater.checkpoint", 20)}, []string{"headwater.checkpoint checkpoint"}},
 		"kafkas":         {[]func(image){change("log-start-offset-checkpoint", func([]byte) []byte { return []byte("1\n") })}, []string{"log-start-offset-checkpoint file"}},
 		"topics":         {[]func(image){flip("headwater.topics.json", 0)}, []string{"headwater.topics.json topics", "headwater.topics.json topics", "headwater.topics.json topics"}},
@@ -328,6 +329,14 @@ func TestVerifyDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lastBatch is where the last batch of a segment begins.
+func lastBatch(segment []byte) (position int) {
+	for next := 0; next < len(segment); next += 12 + int(binary.BigEndian.Uint32(segment[next+8:])) {
+		position = next
+	}
+	return position
 }
 
 // Wherever bits flip, a repair and then a start serve what a start alone does, and

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -132,11 +133,12 @@ func (l *Log) knownEpochs() (epochs, error) {
 	}
 	known, damage := l.readEpochs()
 	if damage != nil {
+		written := known
 		var err error
 		if known, err = l.collectEpochs(); err != nil {
 			return nil, fmt.Errorf("%s: leader epochs: %w", l.name, err)
 		}
-		if !removed(damage) {
+		if !removed(damage) && !slices.Equal(written, known) { // else it is the batch whose epoch is damaged: no checksum covers it
 			err := l.writeEpochs(known) // the next epoch does without
 			l.log.Warn("leader-epoch-checkpoint is damaged; written anew from the batches", "log", l.name, "err", damage, "writeErr", err)
 		}
@@ -150,7 +152,7 @@ func (l *Log) writeEpochs(e epochs) error {
 }
 
 // readEpochs reads the file, and holds it against the log's start and its last
-// batch.
+// batch. It returns what the file says with the error too, if that can be read.
 func (l *Log) readEpochs() (epochs, error) {
 	data, err := disk.ReadFile(l.fs, filepath.Join(l.path, epochFile), maxEpochBytes)
 	if err != nil {
@@ -169,7 +171,7 @@ func (l *Log) readEpochs() (epochs, error) {
 	case start < end && (len(known) == 0 || known[0].startOffset > start):
 		return nil, fmt.Errorf("%s does not say of which epoch offset %d is", epochFile, start)
 	case start < end && haveLast && last != known.last():
-		return nil, fmt.Errorf("%s ends with epoch %d, the log with %d", epochFile, known.last(), last)
+		return known, fmt.Errorf("%s ends with epoch %d, the log with %d", epochFile, known.last(), last)
 	}
 	return known, nil
 }

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/quota"
-	"github.com/headwater/headwater/broker/topic"
 	"github.com/headwater/headwater/broker/zk"
 )
 
@@ -63,76 +60,6 @@ func (r *Region) readAll(ctx context.Context, s *zk.Session) error {
 		}
 	}
 	return nil
-}
-
-// forget takes away what is known of entities that have no settings any more.
-func (r *Region) forget(kind string, entities []zk.Entity) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	clients := map[string]bool{}
-	for _, e := range entities {
-		if user, client, ok := e.Quota(); ok && user == "" {
-			clients[client] = true
-		}
-	}
-	switch kind {
-	case "clients":
-		maps.DeleteFunc(r.image.Clients, func(client string, _ map[string]string) bool { return !clients[client] })
-	case "brokers":
-		if !slices.Contains(entities, zk.BrokerDefaults) {
-			r.setDefaults(-1, nil)
-		}
-		if !slices.Contains(entities, zk.BrokerEntity(r.cfg.Self.ID)) {
-			r.setDefaults(r.cfg.Self.ID, nil)
-		}
-	}
-	r.unsaved = true
-	r.publish()
-}
-
-// prune forgets the topics that were deleted while there was no session. What the
-// controller has told of meanwhile is newer than the list.
-func (r *Region) prune(ctx context.Context, s *zk.Session) error {
-	before := r.told()
-	topics, err := s.Topics(ctx, nil)
-	if err != nil {
-		return err
-	}
-	r.forgetTopics(before, topics)
-	return nil
-}
-
-// forgetTopics forgets those of before that do not exist, unless the controller has told
-// more of them since.
-func (r *Region) forgetTopics(before map[string]toldOf, exist []string) {
-	for _, name := range exist {
-		delete(before, name)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name, was := range before {
-		if t, ok := r.image.Topics[name]; ok && t == was.of && t.told == was.times {
-			delete(r.image.Topics, name)
-			r.unsaved = true
-		}
-	}
-	r.publish()
-}
-
-// toldOf is what the controller has told of a topic, to see whether there is more.
-type toldOf struct {
-	of    *imageTopic
-	times int
-}
-
-func (r *Region) told() map[string]toldOf {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make(map[string]toldOf, len(r.image.Topics))
-	for name, t := range r.image.Topics {
-		out[name] = toldOf{t, t.told}
-	}
-	return out
 }
 
 // readTopics reads the settings of topics, several at one time, and applies them at
@@ -250,37 +177,6 @@ func (r *Region) setDefaults(id int32, set map[string]string) {
 	}
 }
 
-// throttle tells the host at which rate throttled replicas are to follow, if that is
-// another than before. r.mu is held.
-func (r *Region) throttle() {
-	rate, set := r.rates().Changed(cluster.FollowerRate)
-	if now := (followerRate{rate, set}); r.throttled == nil || *r.throttled != now {
-		r.throttled = &now
-		r.host.Throttle(rate, set)
-	}
-}
-
-// followerRate is what the host was told last.
-type followerRate struct {
-	bytesPerSecond int64
-	set            bool
-}
-
-// rates are those that were changed. r.mu is held.
-func (r *Region) rates() cluster.Rates {
-	return cluster.Rates{AllBrokers: ratesIn(r.image.AllBrokers), ThisBroker: ratesIn(r.image.ThisBroker)}
-}
-
-func ratesIn(set map[string]string) map[string]string {
-	out := map[string]string{}
-	for _, name := range cluster.RateNames() {
-		if value, ok := set[name]; ok {
-			out[name] = value
-		}
-	}
-	return out
-}
-
 // setQuota takes what a client may have. There is a bound to how many are
 // remembered.
 func (r *Region) setQuota(client string, set map[string]string) {
@@ -366,116 +262,4 @@ func (r *Region) applyChanges(ctx context.Context, s *zk.Session, entities []zk.
 		}
 	}
 	return nil
-}
-
-// AlterTopic implements cluster.Coordinator.
-func (r *Region) AlterTopic(ctx context.Context, name string, a cluster.Alteration) (err error) {
-	defer func() { err = away(err) }()
-	s, err := r.current()
-	if err != nil {
-		return err
-	}
-	now, ok := r.Snapshot().Topic(name)
-	if !ok {
-		return fmt.Errorf("%w: %.60q", cluster.ErrUnknownTopic, name)
-	}
-	before, version, own, err := s.TopicSettings(ctx, name)
-	if err != nil {
-		return err
-	}
-	t := imageTopic{ID: now.ID, Config: before, Own: own}
-	altered, changed, err := a.Apply(t.overrides(), r.Snapshot().Defaults)
-	if err != nil || !changed || a.ValidateOnly {
-		return err
-	}
-	if err := s.SetTopicSettings(ctx, name, t.ID, altered, version); err != nil {
-		return err
-	}
-	r.log.Info("topic settings changed", "topic", name, "settings", altered)
-	return r.readTopics(ctx, *readerOf(s), []string{name})
-}
-
-// AlterDefaults implements cluster.Coordinator. In ZooKeeper settings have the
-// brokers' names for them; those that this broker does not know stay as they are.
-func (r *Region) AlterDefaults(ctx context.Context, of cluster.Scope, a cluster.Alteration) (err error) {
-	defer func() { err = away(err) }()
-	s, err := r.current()
-	if err != nil {
-		return err
-	}
-	entity := zk.BrokerDefaults
-	if of == cluster.ThisBroker {
-		entity = zk.BrokerEntity(r.cfg.Self.ID)
-	}
-	set, version, err := s.Config(ctx, entity, nil)
-	if err != nil {
-		return err
-	}
-	altered, changed, err := a.Apply(topicNames(set), r.cfg.Defaults)
-	if err != nil {
-		return err
-	}
-	next := maps.Clone(set)
-	if err := cluster.AlterRates(next, a.Rates, a.Replace); err != nil {
-		return err
-	}
-	if a.ValidateOnly || !changed && maps.Equal(next, set) {
-		return nil
-	}
-	maps.DeleteFunc(next, func(brokerKey, _ string) bool { _, ours := topic.ByBrokerKey(brokerKey); return ours })
-	for _, d := range topic.Defaults().Describe() {
-		if value, ok := altered[d.Name]; ok && d.BrokerKey != "" {
-			next[d.BrokerKey] = value
-		}
-	}
-	if err := s.SetConfig(ctx, entity, next, version); err != nil {
-		return err
-	}
-	r.log.Info("default topic settings changed", "of", string(entity), "settings", altered)
-	return r.readEntity(ctx, s, entity)
-}
-
-// AlterQuotas implements cluster.Coordinator. ZooKeeper has a node for each client:
-// one that fails leaves those before it changed, as with Kafka.
-func (r *Region) AlterQuotas(ctx context.Context, changes []quota.Change, validateOnly bool) (err error) {
-	defer func() { err = away(err) }()
-	s, err := r.current()
-	if err != nil {
-		return err
-	}
-	if _, err := r.Snapshot().Quotas.With(changes); err != nil || validateOnly {
-		return err
-	}
-	byClient := map[string][]quota.Change{}
-	for _, c := range changes {
-		client := c.ClientID
-		if c.Default {
-			client = zk.DefaultName
-		}
-		byClient[client] = append(byClient[client], c)
-	}
-	for client, changes := range byClient {
-		if err := r.alterQuota(ctx, s, zk.QuotaEntity("", client), changes); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Region) alterQuota(ctx context.Context, s *zk.Session, entity zk.Entity, changes []quota.Change) error {
-	set, version, err := s.Config(ctx, entity, nil)
-	if err != nil {
-		return err
-	}
-	for _, c := range changes {
-		if c.Rate == 0 {
-			delete(set, c.Kind.String())
-			continue
-		}
-		set[c.Kind.String()] = fmt.Sprintf("%d.0", c.Rate) // a double, as Kafka writes it
-	}
-	if err := s.SetConfig(ctx, entity, set, version); err != nil {
-		return err
-	}
-	return r.readEntity(ctx, s, entity)
 }
