@@ -17,8 +17,15 @@ import (
 // regionFile is where a broker keeps what it knows of its region.
 const regionFile = "headwater.region.json"
 
+// producerIDsFile is where it keeps the producer ids that it has got and not used.
+const producerIDsFile = "headwater.region-producer-ids.json"
+
 func newRegionStore(fsys disk.FS, dir string) fileStore {
 	return fileStore{fsys, filepath.Join(dir, regionFile)}
+}
+
+func newIDStore(fsys disk.FS, dir string) fileStore {
+	return fileStore{fsys, filepath.Join(dir, producerIDsFile)}
 }
 
 // regionHost fits the partitions, what follows for them and what is kept in them to

@@ -112,3 +112,14 @@ func TestAloneRefusesRegionsData(t *testing.T) {
 		}
 	}
 }
+
+// Producer ids that are damaged are never handed out, and a look says so.
+func TestVerifyRegionProducerIDs(t *testing.T) {
+	damaged := regionImage(t)
+	name := filepath.Join(verifyDir, producerIDsFile)
+	damaged[name] = []byte("{")
+	want := []string{producerIDsFile + " producer ids"}
+	if found := checkRepair(t, damaged); !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
+	}
+}

@@ -148,6 +148,7 @@ type API struct {
 	noIDs      atomic.Bool // the last producer that asked got no id
 	sessions   *fetchSessions
 	quotas     *quota.Limiter
+	throttled  quota.Shared // what throttled replicas have of this leader
 }
 
 // New returns an API over the cluster, the partitions of this broker and the ids

@@ -548,3 +548,36 @@ func TestWhatNobodyCanCompareGoes(t *testing.T) {
 		}
 	})
 }
+
+// A throttled replica that is out of sync gets what the rate has left, and is known to
+// be where it is; one that is in sync gets all.
+func TestThrottledReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, minISR(1))
+		r.elect(t, 1, 1, 2)
+		p := r.leader()
+		mustAppend(t, p, batch(3, 0))
+		next := mustAppend(t, p, batch(3, 0))
+		if err := await(p.Await, next); err != nil {
+			t.Fatal(err)
+		}
+		one, all := len(bytesOf(t, p, 3)), len(bytesOf(t, p, next))
+		for _, tc := range []struct {
+			replica   int32
+			throttled bool
+			allowance int
+			want      int
+		}{
+			{3, true, 0, 0}, {3, true, one, one}, {3, true, 1 << 20, all}, {3, false, 0, all}, {2, true, 0, all},
+		} {
+			f, _, err := p.ReadReplica(ReplicaFetch{
+				Replica: tc.replica, BrokerEpoch: -1, CurrentLeaderEpoch: r.LeaderEpoch, Offset: 0, LastFetchedEpoch: -1,
+				MaxBytes: 1 << 20, AtLeastOne: true, Throttled: tc.throttled, Allowance: tc.allowance,
+			})
+			if err != nil || len(f.Records.Bytes) != tc.want || p.leading.FollowerEnd(tc.replica) != 0 {
+				t.Errorf("%+v: %d bytes, %v, known to end at %d", tc, len(f.Records.Bytes), err, p.leading.FollowerEnd(tc.replica))
+			}
+			f.Records.Release()
+		}
+	})
+}

@@ -79,7 +79,7 @@ func (r *Region) UpdateMetadata(f From, u Update) error {
 	}
 	r.learn(unread)
 	for _, known := range gone {
-		r.log.Warn("partition has moved to other brokers while this one was away; not served any more", "partition", known.order.String())
+		r.log.Info("partition is on other brokers; not served any more", "partition", known.order.String())
 		if err := r.halt(known); err != nil {
 			return err
 		}
@@ -149,8 +149,9 @@ func (r *Region) update(u UpdatedTopic) (deleted bool) {
 	return deleted
 }
 
-// gone are this broker's replicas that a later leader epoch has not got any more: it
-// was away when it was to give them up. r.mu is held.
+// gone are this broker's replicas that a later leader epoch has not got any more. It
+// was away when it was to give them up, or the order follows: one of Kafka's controllers
+// tells all brokers who leads before it. r.mu is held.
 func (r *Region) gone(u UpdatedTopic) (gone []*replica) {
 	for index, p := range u.Partitions {
 		known, ok := r.replicas[cluster.TopicPartition{Topic: u.Name, Index: index}]

@@ -366,7 +366,7 @@ func TestProducerIDs(t *testing.T) {
 			return false
 		}
 		c := newControllers(give)
-		p := NewProducerIDs(c.of())
+		p := NewProducerIDs(c.of(), &idFile{}, quiet)
 		defer p.Close()
 		got := make(chan int64, 25)
 		for range cap(got) {
@@ -428,7 +428,7 @@ func TestNoProducerIDs(t *testing.T) {
 				if name == "nobody" {
 					c.at = ""
 				}
-				p := NewProducerIDs(c.of())
+				p := NewProducerIDs(c.of(), &idFile{}, quiet)
 				defer p.Close()
 				if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) {
 					t.Errorf("id %d, error %v", id, err)
