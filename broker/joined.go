@@ -173,6 +173,7 @@ func (j *joined) run(ctx context.Context) error {
 	g.Go(func() error { return j.isr.Run(ctx) })
 	g.Go(func() error { return j.ids.Run(ctx) })
 	g.Go(func() error { return j.partitions.RunHighWatermarks(ctx) })
+	g.Go(func() error { return j.partitions.RunStarts(ctx) })
 	return g.Wait()
 }
 

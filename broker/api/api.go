@@ -87,6 +87,8 @@ type Partition interface {
 	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
+	LowWatermark() (int64, error)
+	WatchLow(wake chan<- struct{}) (stop func())
 	Size() int64
 	Err() error
 	ActiveProducers() []partition.ActiveProducer
