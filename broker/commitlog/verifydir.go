@@ -48,7 +48,7 @@ func CheckFiles(fsys disk.FS, path string, report func(FileReport)) error {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case e.IsDir() && (checkName(name) == nil || strings.HasSuffix(name, deleted) || name == quarantineDir || name == "lost+found"):
+		case e.IsDir() && (checkName(name) == nil || strings.HasSuffix(name, deleted) || name == quarantineDir || name == setAsideDir || name == "lost+found"):
 		case slices.Contains(ourFiles, name) || strings.HasSuffix(name, ".tmp"):
 		case strings.HasPrefix(name, "headwater.topics.json.damaged-"):
 			report(FileReport{Name: name, Note: "a list of topics that could not be read, kept aside; it may be removed"})
@@ -64,6 +64,9 @@ func CheckFiles(fsys disk.FS, path string, report func(FileReport)) error {
 	checkIdentityFiles(fsys, path, report)
 	checkKafkaCheckpoints(fsys, path, report)
 	if err := noteQuarantine(fsys, path, report); err != nil {
+		return err
+	}
+	if err := noteSetAside(fsys, path, report); err != nil {
 		return err
 	}
 	return eachLog(fsys, path, func(name string, files []fileInfo) error {
