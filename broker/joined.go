@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -201,10 +202,28 @@ func (j *joined) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 	defer cancel()
 	start := time.Now()
-	remaining, err := replication.Shutdown(ctx, j.reach, leaveAttempts, leavePause)
+	others := func() bool { return hasOthers(j.region.Snapshot(), j.reach.Self) }
+	remaining, err := replication.Shutdown(ctx, j.reach, others, leaveAttempts, leavePause)
+	if errors.Is(err, replication.ErrNoOthers) {
+		j.log.Info("no other broker takes over: none that is alive has replicas of the same partitions", "took", time.Since(start))
+		return
+	}
 	if err != nil || len(remaining) > 0 {
 		j.log.Warn("other brokers could not take over everything", "partitions", len(remaining), "err", err, "took", time.Since(start))
 		return
 	}
 	j.log.Info("other brokers lead now", "took", time.Since(start))
+}
+
+// hasOthers reports whether a live broker has a replica of something that this one has
+// one of.
+func hasOthers(s *cluster.Snapshot, self int32) bool {
+	return slices.ContainsFunc(s.Topics(), func(t *cluster.Topic) bool {
+		return slices.ContainsFunc(t.Partitions, func(p cluster.Partition) bool {
+			return slices.Contains(p.Replicas, self) && slices.ContainsFunc(p.Replicas, func(id int32) bool {
+				_, alive := s.Broker(id)
+				return alive && id != self
+			})
+		})
+	})
 }

@@ -438,6 +438,25 @@ func TestNoProducerIDs(t *testing.T) {
 	}
 }
 
+// Where nobody can take over, nobody is waited for.
+func TestShutdownOfTheLast(t *testing.T) {
+	for left, name := range []string{"alone", "theOtherGoes"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
+					resp.(*kmsg.ControlledShutdownResponse).PartitionsRemaining = []kmsg.ControlledShutdownResponsePartitionsRemaining{{Topic: "press"}}
+					return false
+				})
+				start := time.Now()
+				_, err := Shutdown(t.Context(), c.of(), func() bool { return len(c.asked) < left }, 3, time.Second)
+				if !errors.Is(err, ErrNoOthers) || len(c.asked) != left || time.Since(start) != time.Duration(left)*time.Second {
+					t.Errorf("%v after %d requests and %v", err, len(c.asked), time.Since(start))
+				}
+			})
+		})
+	}
+}
+
 // A shutdown asks until nothing is led here any more, or as often as it may, and says
 // what is left.
 func TestShutdown(t *testing.T) {
@@ -469,7 +488,7 @@ func TestShutdown(t *testing.T) {
 					return false
 				})
 				start := time.Now()
-				remaining, err := Shutdown(t.Context(), c.of(), 3, 5*time.Second)
+				remaining, err := Shutdown(t.Context(), c.of(), func() bool { return true }, 3, 5*time.Second)
 				if !slices.Equal(remaining, tc.remaining) || !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) || len(c.asked) != tc.asked {
 					t.Errorf("remaining %v, %v, after %d requests", remaining, err, len(c.asked))
 				}
