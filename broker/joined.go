@@ -101,7 +101,7 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 	}
 	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }}
 	j.isr = replication.NewISRSender(j.reach, partitions, cfg.Region.MaxReplicaLag/4, log)
-	j.ids = replication.NewProducerIDs(j.reach)
+	j.ids = replication.NewProducerIDs(j.reach, j.region.TakeProducerIDs)
 	partitions.SetMaxLag(cfg.Region.MaxReplicaLag)
 	partitions.SetLive(j.region.Alive)
 

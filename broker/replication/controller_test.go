@@ -29,6 +29,7 @@ type controllers struct {
 	at      string     // the address of the controller; "": nobody is it
 	max     int16      // version of AlterPartition
 	answer  func(req kmsg.Request, resp kmsg.Response) (hangUp bool)
+	older   bool // before Kafka 3.0: AllocateProducerIds is not known
 	silent  bool // connections that are made now are never answered
 	asked   []kmsg.Request
 	askedAt []time.Time
@@ -98,8 +99,10 @@ func (c *controllers) respond(req kmsg.Request, resp kmsg.Response) (hangUp bool
 	if v, ok := resp.(*kmsg.ApiVersionsResponse); ok {
 		v.ApiKeys = []kmsg.ApiVersionsResponseApiKey{
 			{ApiKey: wire.AlterPartition, MaxVersion: c.max},
-			{ApiKey: wire.AllocateProducerIDs},
 			{ApiKey: wire.ControlledShutdown, MaxVersion: 3},
+		}
+		if !c.older {
+			v.ApiKeys = append(v.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: wire.AllocateProducerIDs})
 		}
 		return false
 	}
@@ -366,7 +369,7 @@ func TestProducerIDs(t *testing.T) {
 			return false
 		}
 		c := newControllers(give)
-		p := NewProducerIDs(c.of())
+		p := NewProducerIDs(c.of(), noneInZooKeeper(t))
 		defer p.Close()
 		got := make(chan int64, 25)
 		for range cap(got) {
@@ -407,6 +410,49 @@ func TestProducerIDs(t *testing.T) {
 	})
 }
 
+// noneInZooKeeper is for controllers that give ids themselves.
+func noneInZooKeeper(t *testing.T) TakeProducerIDs {
+	return func(context.Context) (int64, int64, error) {
+		t.Error("producer ids are taken from ZooKeeper, and the controller gives them")
+		return 0, 0, errors.ErrUnsupported
+	}
+}
+
+// Where the controller of the moment gives no ids, ZooKeeper does.
+func TestProducerIDsWithAnOlderController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
+			out := resp.(*kmsg.AllocateProducerIDsResponse)
+			out.ProducerIDStart, out.ProducerIDLen = 900, 2
+			return false
+		})
+		c.older = true
+		var away error
+		taken := int64(0)
+		p := NewProducerIDs(c.of(), func(context.Context) (int64, int64, error) {
+			taken += 10
+			return taken, 2, away
+		})
+		defer p.Close()
+		next := func(want int64) {
+			t.Helper()
+			if id, err := p.Next(t.Context()); id != want || err != nil {
+				t.Errorf("id %d, %v, want %d", id, err, want)
+			}
+		}
+		next(10)
+		next(11)
+		next(20)
+		next(21)
+		away = errors.New("ZooKeeper is away")
+		if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) || !errors.Is(err, away) {
+			t.Errorf("id %d, %v, want %v", id, err, away)
+		}
+		c.with(func() { c.older, c.at = false, "two:9092" })
+		next(900)
+	})
+}
+
 func TestNoProducerIDs(t *testing.T) {
 	for name, spoil := range map[string]func(*controllers, *kmsg.AllocateProducerIDsResponse){
 		"notController": func(_ *controllers, r *kmsg.AllocateProducerIDsResponse) { r.ErrorCode = int16(wire.NotController) },
@@ -428,7 +474,7 @@ func TestNoProducerIDs(t *testing.T) {
 				if name == "nobody" {
 					c.at = ""
 				}
-				p := NewProducerIDs(c.of())
+				p := NewProducerIDs(c.of(), noneInZooKeeper(t))
 				defer p.Close()
 				if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) {
 					t.Errorf("id %d, error %v", id, err)
