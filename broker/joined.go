@@ -99,9 +99,9 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 		t, ok := j.region.Snapshot().Topic(name)
 		return ok && t.Settings.FollowerThrottled.Has(index, self.ID)
 	}
-	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }}
+	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }, TakeIDs: j.region.TakeProducerIDs}
 	j.isr = replication.NewISRSender(j.reach, partitions, cfg.Region.MaxReplicaLag/4, log)
-	j.ids = replication.NewProducerIDs(j.reach, j.region.TakeProducerIDs)
+	j.ids = replication.NewProducerIDs(j.reach, newIDStore(dir.FS(), dir.Path()), log)
 	partitions.SetMaxLag(cfg.Region.MaxReplicaLag)
 	partitions.SetLive(j.region.Alive)
 
@@ -171,7 +171,9 @@ func (j *joined) run(ctx context.Context) error {
 	g.Go(func() error { return j.region.RunSaver(ctx) })
 	g.Go(func() error { return j.fetchers.Run(ctx) })
 	g.Go(func() error { return j.isr.Run(ctx) })
+	g.Go(func() error { return j.ids.Run(ctx) })
 	g.Go(func() error { return j.partitions.RunHighWatermarks(ctx) })
+	g.Go(func() error { return j.partitions.RunStarts(ctx) })
 	return g.Wait()
 }
 

@@ -369,7 +369,7 @@ func TestProducerIDs(t *testing.T) {
 			return false
 		}
 		c := newControllers(give)
-		p := NewProducerIDs(c.of(), noneInZooKeeper(t))
+		p := NewProducerIDs(c.of(), &idFile{}, quiet)
 		defer p.Close()
 		got := make(chan int64, 25)
 		for range cap(got) {
@@ -410,46 +410,40 @@ func TestProducerIDs(t *testing.T) {
 	})
 }
 
-// noneInZooKeeper is for controllers that give ids themselves.
-func noneInZooKeeper(t *testing.T) TakeProducerIDs {
-	return func(context.Context) (int64, int64, error) {
-		t.Error("producer ids are taken from ZooKeeper, and the controller gives them")
-		return 0, 0, errors.ErrUnsupported
-	}
-}
-
 // Where the controller of the moment gives no ids, ZooKeeper does.
 func TestProducerIDsWithAnOlderController(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
 			out := resp.(*kmsg.AllocateProducerIDsResponse)
-			out.ProducerIDStart, out.ProducerIDLen = 900, 2
+			out.ProducerIDStart, out.ProducerIDLen = 9000, idShare
 			return false
 		})
 		c.older = true
 		var away error
 		taken := int64(0)
-		p := NewProducerIDs(c.of(), func(context.Context) (int64, int64, error) {
-			taken += 10
-			return taken, 2, away
-		})
+		controller := c.of()
+		controller.TakeIDs = func(context.Context) (int64, int64, error) {
+			taken += 1000
+			return taken, idShare, away
+		}
+		p := NewProducerIDs(controller, &idFile{}, quiet)
 		defer p.Close()
-		next := func(want int64) {
+		block := func(first int64) {
 			t.Helper()
-			if id, err := p.Next(t.Context()); id != want || err != nil {
-				t.Errorf("id %d, %v, want %d", id, err, want)
+			for want := first; want < first+idShare; want++ {
+				if id, err := p.Next(t.Context()); id != want || err != nil {
+					t.Fatalf("id %d, %v, want %d", id, err, want)
+				}
 			}
 		}
-		next(10)
-		next(11)
-		next(20)
-		next(21)
+		block(1000)
+		block(2000)
 		away = errors.New("ZooKeeper is away")
 		if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) || !errors.Is(err, away) {
 			t.Errorf("id %d, %v, want %v", id, err, away)
 		}
 		c.with(func() { c.older, c.at = false, "two:9092" })
-		next(900)
+		block(9000)
 	})
 }
 
@@ -474,7 +468,7 @@ func TestNoProducerIDs(t *testing.T) {
 				if name == "nobody" {
 					c.at = ""
 				}
-				p := NewProducerIDs(c.of(), noneInZooKeeper(t))
+				p := NewProducerIDs(c.of(), &idFile{}, quiet)
 				defer p.Close()
 				if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) {
 					t.Errorf("id %d, error %v", id, err)
