@@ -104,7 +104,7 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 		t, ok := j.region.Snapshot().Topic(name)
 		return ok && t.Settings.FollowerThrottled.Has(index, self.ID)
 	}
-	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }}
+	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }, TakeIDs: j.region.TakeProducerIDs}
 	j.isr = replication.NewISRSender(j.reach, partitions, cfg.Region.MaxReplicaLag/4, log)
 	j.ids = replication.NewProducerIDs(j.reach, newIDStore(dir.FS(), dir.Path()), log)
 	partitions.SetMaxLag(cfg.Region.MaxReplicaLag)

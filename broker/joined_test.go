@@ -43,6 +43,7 @@ func TestRegion(t *testing.T) {
 		{"settings", testRegionSettings},
 		{"partitions", testRegionPartitions},
 		{"gateways", testRegionGateways},
+		{"mqttState", testRegionMQTTState},
 		{"producerIDs", testRegionProducerIDs},
 		{"oldOffsets", testRegionOldOffsets},
 		{"nearest", testRegionNearest},
@@ -350,6 +351,38 @@ func testRegionGateways(t *testing.T, r *brokertest.Region) {
 	if id := r.Hub(1).Snapshot().ControllerID; !slices.Contains(hubIDs, id) {
 		t.Errorf("broker %d is the controller", id)
 	}
+}
+
+// Each broker keeps the state of its own MQTT clients, where it has it also when it is
+// cut off, and reads nobody else's.
+func testRegionMQTTState(t *testing.T, r *brokertest.Region) {
+	state := func(h *brokertest.Hub) (keys []string) {
+		t.Helper()
+		if _, err := h.ReadState(func(_ int64, key, _ []byte) { keys = append(keys, string(key)) }); err != nil {
+			t.Errorf("broker %d: %v", h.ID, err)
+		}
+		return keys
+	}
+	for _, id := range []int32{4, 5, 1} {
+		h := r.Hub(id)
+		for _, key := range []string{"first", "second"} {
+			done := make(chan error, 1)
+			h.AppendState([][]byte{fmt.Append(nil, key, h.ID)}, [][]byte{[]byte("value")}, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatalf("broker %d: %v", h.ID, err)
+			}
+		}
+		if got, want := state(h), []string{fmt.Sprint("first", id), fmt.Sprint("second", id)}; !slices.Equal(got, want) {
+			t.Errorf("broker %d reads %q, want %q", id, got, want)
+		}
+	}
+	h := r.Hub(5)
+	h.Stop(t)
+	h.Start(t)
+	if got := state(h); len(got) != 2 {
+		t.Errorf("after a restart: %q", got)
+	}
+	r.Await(t, "the gateway to be back", func() bool { _, ok := r.Hub(1).Snapshot().Broker(5); return ok })
 }
 
 func testRegionProducerIDs(t *testing.T, r *brokertest.Region) {

@@ -81,6 +81,10 @@ func (h *regionHost) Follow(o region.Order, leader cluster.Broker) {
 	h.fetchers.Follow(o.Topic, o.Index, o.ID, leader, o.LeaderEpoch)
 }
 
+// TopicDeleted implements region.Host. Each coordinator forgets its groups' offsets, or
+// one that is made under the name would be read from there.
+func (h *regionHost) TopicDeleted(name string) { h.groups.DropTopic(name) }
+
 // Stop implements region.Host.
 func (h *regionHost) Stop(name string, index int32) error {
 	h.end(name, index)

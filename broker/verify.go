@@ -282,6 +282,7 @@ type lookingHost struct{ host }
 func (lookingHost) Apply(region.Order, cluster.Broker) error { return nil }
 func (lookingHost) Follow(region.Order, cluster.Broker)      {}
 func (lookingHost) Throttle(int64, bool)                     {}
+func (lookingHost) TopicDeleted(string)                      {}
 func (lookingHost) Stop(string, int32) error                 { return nil }
 func (h lookingHost) TopicID(name string, index int32) (topic.ID, bool) {
 	return h.TopicIDOf(name, index)

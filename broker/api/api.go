@@ -34,6 +34,7 @@ type Config struct {
 	BrokerID          int32
 	AutoCreateTopics  bool       // asking for the metadata of an unknown topic makes it
 	DefaultPartitions int32      // told by DescribeConfigs; the coordinator applies it
+	DefaultReplicas   int16      // likewise; 0 is 1
 	MaxRequestBytes   int32      // of a produce request; 0 for DefaultMaxRequestBytes
 	FetchBytes        int64      // records that are read and not yet written, of all fetches together
 	Listener          string     // the name of the brokers' listener

@@ -314,7 +314,7 @@ func (m *memIDs) Next(context.Context) (int64, error) {
 
 func newBox(t testing.TB, change ...func(*Config)) *box {
 	t.Helper()
-	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20, LogDir: memDir{}, FetchSessions: 10, FetchSessionBytes: 1 << 20}
+	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, DefaultReplicas: 3, FetchBytes: 8 << 20, LogDir: memDir{}, FetchSessions: 10, FetchSessionBytes: 1 << 20}
 	for _, c := range change {
 		c(&cfg)
 	}

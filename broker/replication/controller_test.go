@@ -29,6 +29,7 @@ type controllers struct {
 	at      string     // the address of the controller; "": nobody is it
 	max     int16      // version of AlterPartition
 	answer  func(req kmsg.Request, resp kmsg.Response) (hangUp bool)
+	older   bool // before Kafka 3.0: AllocateProducerIds is not known
 	silent  bool // connections that are made now are never answered
 	asked   []kmsg.Request
 	askedAt []time.Time
@@ -98,8 +99,10 @@ func (c *controllers) respond(req kmsg.Request, resp kmsg.Response) (hangUp bool
 	if v, ok := resp.(*kmsg.ApiVersionsResponse); ok {
 		v.ApiKeys = []kmsg.ApiVersionsResponseApiKey{
 			{ApiKey: wire.AlterPartition, MaxVersion: c.max},
-			{ApiKey: wire.AllocateProducerIDs},
 			{ApiKey: wire.ControlledShutdown, MaxVersion: 3},
+		}
+		if !c.older {
+			v.ApiKeys = append(v.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: wire.AllocateProducerIDs})
 		}
 		return false
 	}
@@ -404,6 +407,43 @@ func TestProducerIDs(t *testing.T) {
 		if id, err := p.Next(t.Context()); err != nil || id != 8000 {
 			t.Errorf("after a connection that was lost: %d, %v", id, err)
 		}
+	})
+}
+
+// Where the controller of the moment gives no ids, ZooKeeper does.
+func TestProducerIDsWithAnOlderController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
+			out := resp.(*kmsg.AllocateProducerIDsResponse)
+			out.ProducerIDStart, out.ProducerIDLen = 9000, idShare
+			return false
+		})
+		c.older = true
+		var away error
+		taken := int64(0)
+		controller := c.of()
+		controller.TakeIDs = func(context.Context) (int64, int64, error) {
+			taken += 1000
+			return taken, idShare, away
+		}
+		p := NewProducerIDs(controller, &idFile{}, quiet)
+		defer p.Close()
+		block := func(first int64) {
+			t.Helper()
+			for want := first; want < first+idShare; want++ {
+				if id, err := p.Next(t.Context()); id != want || err != nil {
+					t.Fatalf("id %d, %v, want %d", id, err, want)
+				}
+			}
+		}
+		block(1000)
+		block(2000)
+		away = errors.New("ZooKeeper is away")
+		if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) || !errors.Is(err, away) {
+			t.Errorf("id %d, %v, want %v", id, err, away)
+		}
+		c.with(func() { c.older, c.at = false, "two:9092" })
+		block(9000)
 	})
 }
 

@@ -168,27 +168,42 @@ func (p *ProducerIDs) keep(ctx context.Context, l *link) error {
 	return p.save(p.kept.with(got))
 }
 
-// allocate has the controller give this broker a block.
+// allocate has the controller give this broker a block, or takes one from ZooKeeper.
 func allocate(ctx context.Context, l *link) (got idBlock, err error) {
 	conn, brokerEpoch, err := l.open()
 	if err != nil {
 		return got, err
 	}
-	req := kmsg.NewPtrAllocateProducerIDsRequest()
-	req.BrokerID, req.BrokerEpoch = l.Self, brokerEpoch
-	resp, err := conn.Call(ctx, req)
+	offered, err := conn.MaxVersion(ctx, wire.AllocateProducerIDs)
 	if err != nil {
 		return got, err
 	}
-	r := resp.(*kmsg.AllocateProducerIDsResponse)
-	if err := codeError(r.ErrorCode); err != nil {
+	var first, count int64
+	if offered < 0 {
+		first, count, err = l.TakeIDs(ctx)
+	} else {
+		first, count, err = askForIDs(ctx, conn, l.Self, brokerEpoch)
+	}
+	if err != nil {
 		return got, err
 	}
-	got = idBlock{First: r.ProducerIDStart, End: r.ProducerIDStart + int64(r.ProducerIDLen)}
+	got = idBlock{First: first, End: first + count}
 	if !got.valid() {
-		return got, fmt.Errorf("%w: %d producer ids from %d on", wire.ErrBadAnswer, r.ProducerIDLen, r.ProducerIDStart)
+		return got, fmt.Errorf("%w: %d producer ids from %d on", wire.ErrBadAnswer, count, first)
 	}
 	return got, nil
+}
+
+// askForIDs has the controller give a broker a block.
+func askForIDs(ctx context.Context, conn Caller, self int32, brokerEpoch int64) (first, count int64, err error) {
+	req := kmsg.NewPtrAllocateProducerIDsRequest()
+	req.BrokerID, req.BrokerEpoch = self, brokerEpoch
+	resp, err := conn.Call(ctx, req)
+	if err != nil {
+		return 0, 0, err
+	}
+	r := resp.(*kmsg.AllocateProducerIDsResponse)
+	return r.ProducerIDStart, int64(r.ProducerIDLen), codeError(r.ErrorCode)
 }
 
 // Verify does what the first producer would have done about a damaged file, and

@@ -13,8 +13,10 @@ import (
 // reorder and repeat nothing, and lead no reader back, whatever happens to them.
 func TestRegion(t *testing.T) { seeded(t, start(t, 1, ours(3)...), 11, time.Minute) }
 
-// Five brokers with three ZooKeeper servers.
-func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), 12, time.Minute) }
+// Five brokers with three ZooKeeper servers. This seed has kills, freezes, cuts one way
+// and both ways, slow and late lines, of leaders and controllers, of ZooKeeper's leader
+// and its followers, one and several at once.
+func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), 1523, 90*time.Second) }
 
 // Behind proxies, where namespaces are not permitted.
 func TestRegionOnLoopback(t *testing.T) {
