@@ -70,6 +70,7 @@ type Carrier struct {
 	places map[place]*position
 	rules  map[string]subject.Command // by topic
 	looked bool                       // what was there at the first look is known
+	unread int                        // looks in a row without the positions
 }
 
 type place struct {
@@ -155,15 +156,28 @@ func (c *Carrier) look() {
 	}
 	known, err := c.known()
 	if err != nil {
-		c.log.Debug("positions of commands not read yet", "err", err)
-		return // groups are being loaded: at the next look
+		c.notRead(err)
+		return // at the next look
 	}
+	c.unread = 0
 	for p := range there {
 		if c.places[p] == nil {
 			c.begin(p, known)
 		}
 	}
 	c.looked = true
+}
+
+// patience is how many looks the positions may take without anybody being told: groups
+// are loaded for so long, or move.
+const patience = 30
+
+// notRead says once that the positions cannot be had: in a region another broker may
+// have them for good.
+func (c *Carrier) notRead(err error) {
+	if c.unread++; c.unread == patience {
+		c.log.Warn("commands of new partitions are not carried: how far they have come is not known here", "group", Group, "err", err)
+	}
 }
 
 // known are the positions that were committed.

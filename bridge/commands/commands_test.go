@@ -1,10 +1,12 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +28,9 @@ type box struct {
 	heard     chan string
 	looks     int // without the topic
 	refused   int // commands
+	unread    error
+	reads     int          // of positions
+	said      bytes.Buffer // to be read once nothing runs
 }
 
 func newBox() *box { return &box{topic: "commands", committed: -1, heard: make(chan string, 100)} }
@@ -102,6 +107,10 @@ func (b *box) CommitPosition(group, topic string, _ int32, offset int64, _ strin
 func (b *box) Positions(_ string, yield func(string, int32, int64, string)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.reads++
+	if b.unread != nil {
+		return b.unread
+	}
 	if b.committed >= 0 {
 		yield(b.topic, 0, b.committed, "")
 	}
@@ -129,7 +138,7 @@ func (b *box) Command(subject string, headers, payload []byte) error {
 // run carries commands until the test or the returned function ends it.
 func (b *box) run(t *testing.T) (stop func()) {
 	t.Helper()
-	c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.DiscardHandler), nil)
+	c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.NewTextHandler(&b.said, nil)), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -233,4 +242,20 @@ func TestCarryPastStart(t *testing.T) {
 	stop := b.run(t)
 	defer stop()
 	b.hears(t, "do.a 2")
+}
+
+// Where the positions cannot be had, as at a broker of a region that does not
+// coordinate the group, that is said, once.
+func TestPositionsElsewhere(t *testing.T) {
+	b := newBox()
+	b.unread = errors.New("the coordinator is elsewhere")
+	b.write(command("a", "1"))
+	stop := b.run(t)
+	b.await(t, func() bool { return b.reads > 3*patience })
+	b.locked(func() { b.unread = nil })
+	b.await(t, func() bool { return b.committed >= 0 })
+	stop()
+	if n := strings.Count(b.said.String(), "the coordinator is elsewhere"); n != 1 {
+		t.Errorf("said %d times: %s", n, &b.said)
+	}
 }
