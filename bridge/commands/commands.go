@@ -70,7 +70,8 @@ type Carrier struct {
 	places map[place]*position
 	rules  map[string]subject.Command // by topic
 	looked bool                       // what was there at the first look is known
-	unread int                        // looks in a row without the positions
+	blind  time.Time                  // since when positions cannot be read; zero while they can
+	told   bool                       // that nothing is carried
 }
 
 type place struct {
@@ -156,10 +157,10 @@ func (c *Carrier) look() {
 	}
 	known, err := c.known()
 	if err != nil {
-		c.notRead(err)
+		c.wait(err)
 		return // at the next look
 	}
-	c.unread = 0
+	c.blind = time.Time{}
 	for p := range there {
 		if c.places[p] == nil {
 			c.begin(p, known)
@@ -168,16 +169,23 @@ func (c *Carrier) look() {
 	c.looked = true
 }
 
-// patience is how many looks the positions may take without anybody being told: groups
-// are loaded for so long, or move.
-const patience = 30
+// tellAfter is for how long positions may be read in vain before that is told: a broker
+// that starts loads its groups, or hears first which of them are its own.
+const tellAfter = 30 * time.Second
 
-// notRead says once that the positions cannot be had: in a region another broker may
-// have them for good.
-func (c *Carrier) notRead(err error) {
-	if c.unread++; c.unread == patience {
-		c.log.Warn("commands of new partitions are not carried: how far they have come is not known here", "group", Group, "err", err)
+// wait notes that positions cannot be read. Where another broker coordinates the group
+// that lasts, and who configured commands has to know: it is told once.
+func (c *Carrier) wait(err error) {
+	c.log.Debug("positions of commands not read yet", "err", err)
+	now := time.Now()
+	if c.blind.IsZero() {
+		c.blind = now
 	}
+	if c.told || len(c.places) > 0 || now.Sub(c.blind) < tellAfter {
+		return
+	}
+	c.told = true
+	c.log.Warn("this broker carries no commands of bridge.commands to devices, as long as it cannot read how far they have come", "group", Group, "err", err)
 }
 
 // known are the positions that were committed.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/headwater/headwater/bridge/subject"
@@ -28,9 +29,7 @@ type box struct {
 	heard     chan string
 	looks     int // without the topic
 	refused   int // commands
-	unread    error
-	reads     int          // of positions
-	said      bytes.Buffer // to be read once nothing runs
+	elsewhere error
 }
 
 func newBox() *box { return &box{topic: "commands", committed: -1, heard: make(chan string, 100)} }
@@ -107,14 +106,10 @@ func (b *box) CommitPosition(group, topic string, _ int32, offset int64, _ strin
 func (b *box) Positions(_ string, yield func(string, int32, int64, string)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reads++
-	if b.unread != nil {
-		return b.unread
-	}
-	if b.committed >= 0 {
+	if b.committed >= 0 && b.elsewhere == nil {
 		yield(b.topic, 0, b.committed, "")
 	}
-	return nil
+	return b.elsewhere
 }
 
 func (b *box) EachGroup(func(string) bool) error { return nil }
@@ -138,7 +133,7 @@ func (b *box) Command(subject string, headers, payload []byte) error {
 // run carries commands until the test or the returned function ends it.
 func (b *box) run(t *testing.T) (stop func()) {
 	t.Helper()
-	c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.NewTextHandler(&b.said, nil)), nil)
+	c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}, LookEvery: time.Millisecond, CommitEvery: time.Millisecond}, b, b, b, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -244,18 +239,53 @@ func TestCarryPastStart(t *testing.T) {
 	b.hears(t, "do.a 2")
 }
 
-// Where the positions cannot be had, as at a broker of a region that does not
-// coordinate the group, that is said, once.
-func TestPositionsElsewhere(t *testing.T) {
-	b := newBox()
-	b.unread = errors.New("the coordinator is elsewhere")
-	b.write(command("a", "1"))
-	stop := b.run(t)
-	b.await(t, func() bool { return b.reads > 3*patience })
-	b.locked(func() { b.unread = nil })
-	b.await(t, func() bool { return b.committed >= 0 })
-	stop()
-	if n := strings.Count(b.said.String(), "the coordinator is elsewhere"); n != 1 {
-		t.Errorf("said %d times: %s", n, &b.said)
-	}
+// lines is what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Where another broker coordinates the group nothing is carried, and that is told once;
+// not while a broker starts. Commands that waited are carried once the group comes here.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox()
+		b.elsewhere = errors.New("another broker coordinates the group")
+		b.committed = 0
+		b.write(command("press3", "1"))
+		var said lines
+		c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}}, b, b, b, slog.New(slog.NewTextHandler(&said, nil)), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { c.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		for _, after := range []struct {
+			time  time.Duration
+			times int // it was told
+		}{{tellAfter - 2*time.Second, 0}, {4 * time.Second, 1}, {24 * time.Hour, 1}} {
+			time.Sleep(after.time)
+			synctest.Wait()
+			text := said.String()
+			if got := strings.Count(text, "level=WARN"); got != after.times || strings.Count(text, "another broker coordinates the group") != got {
+				t.Errorf("told %d times, want %d: %.500s", got, after.times, text)
+			}
+		}
+		b.locked(func() { b.elsewhere = nil })
+		if got, want := <-b.heard, "do.press3 1"; got != want {
+			t.Errorf("the device hears %q, want %q", got, want)
+		}
+	})
 }
