@@ -2,7 +2,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
 ARGS     ?=
-TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
+TRIALS   ?= TestRegionOfFive|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion|TestMixed$$|TestMixedTransactions
 
 .DEFAULT_GOAL := help
 .PHONY: help run region build test check fuzz bench interop trials regionbench

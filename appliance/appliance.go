@@ -124,6 +124,7 @@ func brokerConfig(cfg config.Config, memory budgets, ln net.Listener) (broker.Co
 	if err != nil {
 		return broker.Config{}, err
 	}
+	region.FetchBytes = int32(memory.followed)
 	groups := groupConfig(cfg.Groups)
 	if cfg.Region.ZooKeeper != "" {
 		groups.ReplicationFactor = cfg.Region.OffsetsReplicas
@@ -224,6 +225,9 @@ func bridgeConfig(cfg config.Config, memory budgets) bridge.Config {
 	}
 	out.Permanent, out.Full, out.Crowded, out.NextOffset = permanent, full, crowded, nextOffset
 	out.Unknown, out.OutOfRange = unknown, outOfRange
+	if cfg.Region.ZooKeeper != "" {
+		out.NoDurable = noDurable
+	}
 	out.PositionsRetention, out.MaxPositionMetadata = cfg.Groups.OffsetsRetention, cfg.Groups.OffsetMetadataBytes
 	return out
 }

@@ -86,6 +86,7 @@ type budgets struct {
 	dedup    int64 // ids of devices' messages
 	indexes  int64 // indexes of the segments that grow
 	sessions int64 // partitions of Kafka consumers that are remembered between fetches
+	followed int64 // one answer of a leader whose partitions are replicated here
 	pending  int64 // for one NATS client that does not read
 
 	allPending int64 // for all of those together
@@ -99,7 +100,8 @@ const producerBytes = 256
 // budgetsUnder divides limit, the runtime's, 0 for none, so that requests, answers
 // and messages together take at most half of it while it is not very small. Each
 // holds at least two of the largest batches: one that is taken while another is on
-// its way. What is kept to be quick takes a sixteenth more, and what is remembered of
+// its way. Of what a region's leaders send, each may have a thirty-second on its way
+// here, but for one larger batch. What is kept to be quick takes a sixteenth more, and what is remembered of
 // consumers and of message ids a sixty-fourth each.
 func budgetsUnder(limit, maxBatchBytes int64) budgets {
 	if limit == 0 {
@@ -115,6 +117,7 @@ func budgetsUnder(limit, maxBatchBytes int64) budgets {
 		dedup:    min(limit/64, 8<<20),
 		indexes:  min(limit/32, 8<<20),
 		sessions: min(limit/64, 8<<20),
+		followed: max(min(limit/32, 10<<20), 1<<20),
 		pending:  min(limit/64, 32<<20),
 
 		allPending: min(limit/8, 128<<20),

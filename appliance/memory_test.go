@@ -60,11 +60,11 @@ func TestBudgets(t *testing.T) {
 		limit, batch int64
 		want         budgets
 	}{
-		"none":     {0, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 8 * mib, 8 * mib, 8 * mib, 64 * mib, 16 * mib / 256}},
-		"large":    {8 << 30, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 8 * mib, 8 * mib, 32 * mib, 128 * mib, 64 * mib / 256}},
-		"gateway":  {96 * mib, mib, budgets{16 * mib, 16 * mib, 12 * mib, 3 * mib / 2, 3 * mib, 3 * mib / 2, 3 * mib / 2, 12 * mib, 3 * mib / 256}},
-		"small":    {32 * mib, 1000, budgets{32 * mib / 6, 32 * mib / 6, 4 * mib, mib / 2, mib, mib / 2, mib / 2, 4 * mib, mib / 256}},
-		"bigBatch": {64 * mib, 10 * mib, budgets{20 * mib, 20 * mib, 20 * mib, mib, 2 * mib, mib, mib, 8 * mib, 2 * mib / 256}},
+		"none":     {0, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 8 * mib, 8 * mib, 10 * mib, 8 * mib, 64 * mib, 16 * mib / 256}},
+		"large":    {8 << 30, mib, budgets{64 * mib, 64 * mib, 32 * mib, 8 * mib, 8 * mib, 8 * mib, 10 * mib, 32 * mib, 128 * mib, 64 * mib / 256}},
+		"gateway":  {96 * mib, mib, budgets{16 * mib, 16 * mib, 12 * mib, 3 * mib / 2, 3 * mib, 3 * mib / 2, 3 * mib, 3 * mib / 2, 12 * mib, 3 * mib / 256}},
+		"small":    {32 * mib, 1000, budgets{32 * mib / 6, 32 * mib / 6, 4 * mib, mib / 2, mib, mib / 2, mib, mib / 2, 4 * mib, mib / 256}},
+		"bigBatch": {64 * mib, 10 * mib, budgets{20 * mib, 20 * mib, 20 * mib, mib, 2 * mib, mib, 2 * mib, mib, 8 * mib, 2 * mib / 256}},
 	} {
 		if got := budgetsUnder(tc.limit, tc.batch); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
@@ -77,6 +77,9 @@ func TestBudgets(t *testing.T) {
 		}
 		if kept := b.indexes + int64(b.producers)*producerBytes; kept > limit/16 {
 			t.Fatalf("under %d: %+v keeps %d bytes", limit, b, kept)
+		}
+		if b.followed > limit/32 {
+			t.Fatalf("under %d: an answer to a follower may take %d bytes", limit, b.followed)
 		}
 		if b.sessions > limit/64 || b.dedup > limit/64 {
 			t.Fatalf("under %d: %+v remembers more than a sixty-fourth", limit, b)

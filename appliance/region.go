@@ -15,6 +15,10 @@ import (
 	"github.com/headwater/headwater/broker/zk"
 )
 
+// noDurable is what clients of JetStream are told. Their positions would be committed to
+// whichever broker coordinates the group, and that is seldom this one.
+const noDurable = "durable consumers in a region: consume durably with a Kafka consumer group, or here without a durable name"
+
 // regionConfig is what the broker is told of its region. What is wrong with the
 // settings is told as config.Problems.
 func regionConfig(cfg config.Region) (broker.RegionConfig, error) {

@@ -43,3 +43,27 @@ func TestProducerSettings(t *testing.T) {
 		t.Errorf("%d producers for %v, %v; want 7 for 1h30m", got.MaxProducers, got.ProducerExpiration, err)
 	}
 }
+
+// In a region nobody can have a durable consumer, and is told so.
+func TestNoDurableInARegion(t *testing.T) {
+	for zookeeper, want := range map[string]string{"": "", "hub-1:2181": noDurable} {
+		cfg := config.Default()
+		cfg.Region.ZooKeeper = zookeeper
+		if got := bridgeConfig(cfg, budgets{}).NoDurable; got != want {
+			t.Errorf("with ZooKeeper at %q: %q", zookeeper, got)
+		}
+	}
+}
+
+// What leaders may send a follower at one time is a share of the memory.
+func TestFollowerFetchBytes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got, err := brokerConfig(config.Default(), budgets{followed: 3 << 20}, ln)
+	if err != nil || got.Region.FetchBytes != 3<<20 {
+		t.Errorf("%d bytes, %v", got.Region.FetchBytes, err)
+	}
+}

@@ -57,6 +57,8 @@ type Config struct {
 	// PositionsRetention is how long the broker keeps a consumer's position that is
 	// not committed again. 0: for a day or longer.
 	PositionsRetention time.Duration
+	// NoDurable is why there are no durable consumers. Empty: there are.
+	NoDurable string
 	// MaxPositionMetadata is how much text it keeps beside one, in bytes. 0: 4 KiB.
 	MaxPositionMetadata int
 }

@@ -60,6 +60,7 @@ func (c Config) pull(table *subject.Table) pull.Config {
 		// So often that a box which is off for three quarters of that time keeps them.
 		RefreshPositions: c.PositionsRetention / 4,
 		MetadataBytes:    c.MaxPositionMetadata,
+		NoDurable:        c.NoDurable,
 		Subjects:         table.Leading,
 		Stored: func(subject []byte) bool {
 			_ = table.Route(subject, &route) // a rule that cannot place a subject takes it all the same

@@ -96,6 +96,9 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.checkJoined(); err != nil {
+		return nil, err
+	}
 	dir, err := commitlog.OpenDir(cfg.DataDir, commitlog.Options{
 		FS: cfg.FS, Clock: cfg.Clock, Policy: cfg.Durability, Interval: cfg.SyncInterval, BrokerID: cfg.dataOf(),
 		Budget: cfg.DataBudget, Reserve: cfg.DataReserve, IndexBytes: cfg.IndexBytes, Log: log, Registerer: reg,
@@ -117,6 +120,24 @@ func Open(cfg Config, ln net.Listener, log *slog.Logger, reg prometheus.Register
 	b.server = b.newServer(ln, reg)
 	registerPartitions(reg, partitions)
 	return b, nil
+}
+
+// checkJoined refuses a broker that is to be alone the data of one that has joined others,
+// before anything is written. Its id is most often another one there, too, which would
+// say less.
+func (cfg Config) checkJoined() error {
+	if cfg.Region.ZooKeeper.Connect != "" {
+		return nil
+	}
+	fsys := cfg.FS
+	if fsys == nil {
+		fsys = disk.OS{}
+	}
+	joined, err := newRegionStore(fsys, cfg.DataDir).exists()
+	if err == nil && joined {
+		err = fmt.Errorf("%s: %w; set region.zookeeper, or start with an empty data.dir", cfg.DataDir, ErrJoined)
+	}
+	return err
 }
 
 // dataOf is the broker whose data the directory must hold.
@@ -142,11 +163,6 @@ func (b *Broker) assemble(self cluster.Broker, reg prometheus.Registerer) (err e
 		return err
 	}
 	cfg, dir := b.cfg, b.dir
-	if joined, err := newRegionStore(dir.FS(), dir.Path()).exists(); err != nil {
-		return err
-	} else if joined {
-		return fmt.Errorf("%s: %w; set region.zookeeper, or start with an empty data.dir", cfg.DataDir, ErrJoined)
-	}
 	solo := cluster.NewSolo(cluster.SoloConfig{
 		ClusterID:         dir.ClusterID(),
 		Self:              self,
@@ -276,7 +292,7 @@ func (b *Broker) newServer(ln net.Listener, reg prometheus.Registerer) *server.S
 	var ids api.ProducerIDs = partition.NewProducerIDs(b.dir.FS(), b.dir.Path(), b.log)
 	if j := b.joined; j != nil {
 		cfg.Listener, cfg.Member, cfg.Controller, cfg.ZooKeeper = b.cfg.Region.Listener, j.region, j.controller, zookeeperOffsets{j.zookeeper}
-		ids = j.ids
+		cfg.DefaultReplicas, ids = b.cfg.Region.ReplicationFactor, j.ids
 	}
 	handler := api.New(cfg, b.cluster, api.Hosted(b.partitions), ids, b.log)
 	limits := server.DefaultConfig()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +36,7 @@ type RegionConfig struct {
 	ReplicationFactor int16
 	MaxReplicaLag     time.Duration
 	ReplicaRate       int64 // bytes a second that throttled replicas fetch; 0 is no limit
+	FetchBytes        int32 // of one leader's answer to this follower, but for one larger batch; 0 is Kafka's 10 MiB
 	Mirror            group.MirrorConfig
 }
 
@@ -92,6 +94,9 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 
 	fetching := replication.DefaultConfig(self.ID)
 	fetching.BrokerEpoch = j.region.BrokerEpoch
+	if cfg.Region.FetchBytes > 0 {
+		fetching.MaxBytes = cfg.Region.FetchBytes
+	}
 	j.fetchers = replication.New(fetching, replication.Hosted(partitions.Get), func(leader cluster.Broker) replication.Caller {
 		return dial("fetch", net.JoinHostPort(leader.Host, strconv.Itoa(int(leader.Port))))
 	}, log, reg)
@@ -99,9 +104,9 @@ func join(cfg Config, self cluster.Broker, dir *commitlog.Dir, partitions *parti
 		t, ok := j.region.Snapshot().Topic(name)
 		return ok && t.Settings.FollowerThrottled.Has(index, self.ID)
 	}
-	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }}
+	j.reach = replication.Controller{Self: self.ID, Find: j.findController, Dial: func(address string) replication.Caller { return dial("isr", address) }, TakeIDs: j.region.TakeProducerIDs}
 	j.isr = replication.NewISRSender(j.reach, partitions, cfg.Region.MaxReplicaLag/4, log)
-	j.ids = replication.NewProducerIDs(j.reach)
+	j.ids = replication.NewProducerIDs(j.reach, newIDStore(dir.FS(), dir.Path()), log)
 	partitions.SetMaxLag(cfg.Region.MaxReplicaLag)
 	partitions.SetLive(j.region.Alive)
 
@@ -171,7 +176,9 @@ func (j *joined) run(ctx context.Context) error {
 	g.Go(func() error { return j.region.RunSaver(ctx) })
 	g.Go(func() error { return j.fetchers.Run(ctx) })
 	g.Go(func() error { return j.isr.Run(ctx) })
+	g.Go(func() error { return j.ids.Run(ctx) })
 	g.Go(func() error { return j.partitions.RunHighWatermarks(ctx) })
+	g.Go(func() error { return j.partitions.RunStarts(ctx) })
 	return g.Wait()
 }
 
@@ -199,10 +206,28 @@ func (j *joined) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 	defer cancel()
 	start := time.Now()
-	remaining, err := replication.Shutdown(ctx, j.reach, leaveAttempts, leavePause)
+	others := func() bool { return hasOthers(j.region.Snapshot(), j.reach.Self) }
+	remaining, err := replication.Shutdown(ctx, j.reach, others, leaveAttempts, leavePause)
+	if errors.Is(err, replication.ErrNoOthers) {
+		j.log.Info("no other broker takes over: none that is alive has replicas of the same partitions", "took", time.Since(start))
+		return
+	}
 	if err != nil || len(remaining) > 0 {
 		j.log.Warn("other brokers could not take over everything", "partitions", len(remaining), "err", err, "took", time.Since(start))
 		return
 	}
 	j.log.Info("other brokers lead now", "took", time.Since(start))
+}
+
+// hasOthers reports whether a live broker has a replica of something that this one has
+// one of.
+func hasOthers(s *cluster.Snapshot, self int32) bool {
+	return slices.ContainsFunc(s.Topics(), func(t *cluster.Topic) bool {
+		return slices.ContainsFunc(t.Partitions, func(p cluster.Partition) bool {
+			return slices.Contains(p.Replicas, self) && slices.ContainsFunc(p.Replicas, func(id int32) bool {
+				_, alive := s.Broker(id)
+				return alive && id != self
+			})
+		})
+	})
 }

@@ -43,9 +43,11 @@ func TestRegion(t *testing.T) {
 		{"settings", testRegionSettings},
 		{"partitions", testRegionPartitions},
 		{"gateways", testRegionGateways},
+		{"mqttState", testRegionMQTTState},
 		{"producerIDs", testRegionProducerIDs},
 		{"oldOffsets", testRegionOldOffsets},
 		{"nearest", testRegionNearest},
+		{"deletedRecords", testRegionDeletedRecords},
 		{"leaders", testRegionLeaders},
 		{"coordinators", testRegionCoordinators},
 		{"atRisk", testRegionAtRisk},
@@ -351,6 +353,38 @@ func testRegionGateways(t *testing.T, r *brokertest.Region) {
 	}
 }
 
+// Each broker keeps the state of its own MQTT clients, where it has it also when it is
+// cut off, and reads nobody else's.
+func testRegionMQTTState(t *testing.T, r *brokertest.Region) {
+	state := func(h *brokertest.Hub) (keys []string) {
+		t.Helper()
+		if _, err := h.ReadState(func(_ int64, key, _ []byte) { keys = append(keys, string(key)) }); err != nil {
+			t.Errorf("broker %d: %v", h.ID, err)
+		}
+		return keys
+	}
+	for _, id := range []int32{4, 5, 1} {
+		h := r.Hub(id)
+		for _, key := range []string{"first", "second"} {
+			done := make(chan error, 1)
+			h.AppendState([][]byte{fmt.Append(nil, key, h.ID)}, [][]byte{[]byte("value")}, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatalf("broker %d: %v", h.ID, err)
+			}
+		}
+		if got, want := state(h), []string{fmt.Sprint("first", id), fmt.Sprint("second", id)}; !slices.Equal(got, want) {
+			t.Errorf("broker %d reads %q, want %q", id, got, want)
+		}
+	}
+	h := r.Hub(5)
+	h.Stop(t)
+	h.Start(t)
+	if got := state(h); len(got) != 2 {
+		t.Errorf("after a restart: %q", got)
+	}
+	r.Await(t, "the gateway to be back", func() bool { _, ok := r.Hub(1).Snapshot().Broker(5); return ok })
+}
+
 func testRegionProducerIDs(t *testing.T, r *brokertest.Region) {
 	seen := map[int64]int32{}
 	for range 3 {
@@ -492,6 +526,32 @@ func testRegionNearest(t *testing.T, r *brokertest.Region) {
 	}
 }
 
+// Records that are deleted are gone from all replicas when the client is told so, though
+// nothing else happens in their partitions.
+func testRegionDeletedRecords(t *testing.T, r *brokertest.Region) {
+	const partitions = 5
+	mustMake(t, r, r.Hub(1), "gone", assigned(slices.Repeat([][]int32{{1, 2, 3}}, partitions)...))
+	write(t, r.Hub(1), "gone", values(0, 100))
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = "gone"
+	for index := range int32(partitions) {
+		part := kmsg.NewDeleteRecordsRequestTopicPartition()
+		part.Partition, part.Offset = index, -1
+		topic.Partitions = append(topic.Partitions, part)
+	}
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis, req.Topics = 20_000, append(req.Topics, topic)
+	total := int64(0)
+	for _, p := range askHub[*kmsg.DeleteRecordsResponse](t, r.Hub(1), req).Topics[0].Partitions {
+		if total += p.LowWatermark; p.ErrorCode != 0 {
+			t.Errorf("partition %d: %v, low watermark %d", p.Partition, wire.ErrorCode(p.ErrorCode), p.LowWatermark)
+		}
+	}
+	if total != 100 {
+		t.Errorf("%d records are gone", total)
+	}
+}
+
 // A leader goes: others lead on, and what was acknowledged is there, once. It comes back
 // and has all.
 func testRegionLeaders(t *testing.T, r *brokertest.Region) {
@@ -603,7 +663,7 @@ func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 	h.Stop(t)
 	r.ZooKeeper.Kill()
 	h.Start(t)
-	write(t, h, "alone", values(5, 10), kgo.DisableIdempotentWrite()) // only a controller gives producer ids
+	write(t, h, "alone", values(5, 10)) // with a producer id from its disk
 	if got := readTopic(t, h, "alone", 10); !slices.Equal(got, values(0, 10)) {
 		t.Errorf("read %q", got)
 	}

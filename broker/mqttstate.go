@@ -18,11 +18,10 @@ import (
 // when that failed. A nil value takes back what was said of its key. The topic is made
 // when there is something to write. done must not block.
 func (b *Broker) AppendState(keys, values [][]byte, done func(error)) {
-	if _, ok := b.cluster.Snapshot().Topic(topic.MQTTState); !ok {
-		_, err := b.cluster.CreateTopic(context.Background(), cluster.NewTopic{
-			Name: topic.MQTTState, Partitions: 1, ReplicationFactor: -1, Overrides: topic.InternalOverrides(),
-		})
-		if err != nil && !errors.Is(err, cluster.ErrTopicExists) {
+	index, ok := b.statePartition()
+	if !ok {
+		var err error
+		if index, err = b.makeStatePartition(context.Background()); err != nil {
 			done(fmt.Errorf("create %s: %w", topic.MQTTState, err))
 			return
 		}
@@ -32,7 +31,39 @@ func (b *Broker) AppendState(keys, values [][]byte, done func(error)) {
 	for i := range keys {
 		bu.Add(now, keys[i], values[i], nil)
 	}
-	appendTo(b.partitions, topic.MQTTState, 0, bu.Batch(), func(_ int64, err error) { done(err) })
+	appendTo(b.partitions, topic.MQTTState, index, bu.Batch(), func(_ int64, err error) { done(err) })
+}
+
+// statePartition is where this broker keeps MQTT's state. In a region each broker has
+// its own partition, which nobody else has a replica of: its devices are its own, and
+// it needs what it knows of them also while it is cut off.
+func (b *Broker) statePartition() (index int32, ok bool) {
+	t, ok := b.cluster.Snapshot().Topic(topic.MQTTState)
+	if !ok || b.joined == nil {
+		return 0, ok
+	}
+	return home(t, b.cfg.BrokerID, true)
+}
+
+func (b *Broker) makeStatePartition(ctx context.Context) (int32, error) {
+	nt := cluster.NewTopic{Name: topic.MQTTState, Partitions: 1, ReplicationFactor: -1, Overrides: topic.InternalOverrides()}
+	if b.joined != nil {
+		nt.Assignment = map[int32][]int32{0: {b.cfg.BrokerID}}
+	}
+	if _, err := b.cluster.CreateTopic(ctx, nt); err != nil && !errors.Is(err, cluster.ErrTopicExists) {
+		return 0, err
+	}
+	index, ok := b.statePartition()
+	if !ok { // others have made the topic, for theirs
+		if err := b.cluster.CreatePartitions(ctx, cluster.NewPartitions{Topic: topic.MQTTState, Own: true}); err != nil {
+			return 0, err
+		}
+		index, ok = b.statePartition()
+	}
+	if !ok {
+		return 0, fmt.Errorf("%w: %s is not known yet", cluster.ErrUnknownPartition, topic.MQTTState)
+	}
+	return index, nil
 }
 
 // ReadState yields the records that AppendState wrote before the call, in order, with
@@ -40,7 +71,11 @@ func (b *Broker) AppendState(keys, values [][]byte, done func(error)) {
 // is how many batches that was. With an error what follows is missing too. The bytes
 // are valid during yield.
 func (b *Broker) ReadState(yield func(timestamp int64, key, value []byte)) (skipped int, err error) {
-	p, err := b.partitions.Get(topic.MQTTState, 0)
+	index, ok := b.statePartition()
+	if !ok {
+		return 0, nil
+	}
+	p, err := b.partitions.Get(topic.MQTTState, index)
 	if errors.Is(err, partition.ErrUnknown) {
 		return 0, nil
 	}

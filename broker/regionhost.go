@@ -17,8 +17,15 @@ import (
 // regionFile is where a broker keeps what it knows of its region.
 const regionFile = "headwater.region.json"
 
+// producerIDsFile is where it keeps the producer ids that it has got and not used.
+const producerIDsFile = "headwater.region-producer-ids.json"
+
 func newRegionStore(fsys disk.FS, dir string) fileStore {
 	return fileStore{fsys, filepath.Join(dir, regionFile)}
+}
+
+func newIDStore(fsys disk.FS, dir string) fileStore {
+	return fileStore{fsys, filepath.Join(dir, producerIDsFile)}
 }
 
 // regionHost fits the partitions, what follows for them and what is kept in them to
@@ -73,6 +80,10 @@ func (h *regionHost) Follow(o region.Order, leader cluster.Broker) {
 	}
 	h.fetchers.Follow(o.Topic, o.Index, o.ID, leader, o.LeaderEpoch)
 }
+
+// TopicDeleted implements region.Host. Each coordinator forgets its groups' offsets, or
+// one that is made under the name would be read from there.
+func (h *regionHost) TopicDeleted(name string) { h.groups.DropTopic(name) }
 
 // Stop implements region.Host.
 func (h *regionHost) Stop(name string, index int32) error {

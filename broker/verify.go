@@ -17,6 +17,7 @@ import (
 	"github.com/headwater/headwater/broker/disk"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/region"
+	"github.com/headwater/headwater/broker/replication"
 	"github.com/headwater/headwater/broker/topic"
 )
 
@@ -206,7 +207,10 @@ func (o *VerifyOptions) run(ctx context.Context, fsys disk.FS, log *slog.Logger,
 		done(p.Name())
 		count++
 	}
-	return count, partition.NewProducerIDs(dir.FS(), dir.Path(), log).Verify()
+	return count, errors.Join(
+		partition.NewProducerIDs(dir.FS(), dir.Path(), log).Verify(),
+		replication.NewProducerIDs(replication.Controller{}, newIDStore(dir.FS(), dir.Path()), log).Verify(),
+	)
 }
 
 // open starts what a broker starts of its data directory.
@@ -278,6 +282,7 @@ type lookingHost struct{ host }
 func (lookingHost) Apply(region.Order, cluster.Broker) error { return nil }
 func (lookingHost) Follow(region.Order, cluster.Broker)      {}
 func (lookingHost) Throttle(int64, bool)                     {}
+func (lookingHost) TopicDeleted(string)                      {}
 func (lookingHost) Stop(string, int32) error                 { return nil }
 func (h lookingHost) TopicID(name string, index int32) (topic.ID, bool) {
 	return h.TopicIDOf(name, index)

@@ -369,7 +369,7 @@ func TestVerifyFlips(t *testing.T) {
 // The words of verify are those of log lines that there are.
 func TestSayings(t *testing.T) {
 	var sources []byte
-	for _, room := range []string{".", "commitlog", "partition", "cluster", "region"} {
+	for _, room := range []string{".", "commitlog", "partition", "cluster", "region", "replication"} {
 		files, err := filepath.Glob(filepath.Join(room, "*.go"))
 		if err != nil {
 			t.Fatal(err)

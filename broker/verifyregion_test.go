@@ -96,16 +96,30 @@ func TestVerifyRegionDocument(t *testing.T) {
 	}
 }
 
-// A broker that is alone does not write to what others have replicas of.
+// A broker that is alone does not write to what others have replicas of, whatever id it
+// has.
 func TestAloneRefusesRegionsData(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	fsys := regionImage(t).disk(t)
-	_, err = Open(Config{DataDir: verifyDir, FS: struct{ disk.FS }{fsys}, BrokerID: 1001, TopicDefaults: topic.Defaults(), MaxPartitions: 100}, ln, quiet, nil)
-	if !errors.Is(err, ErrJoined) {
-		t.Errorf("got %v, want %v", err, ErrJoined)
+	for _, id := range []int32{1001, 1} {
+		fsys := regionImage(t).disk(t)
+		_, err = Open(Config{DataDir: verifyDir, FS: struct{ disk.FS }{fsys}, BrokerID: id, TopicDefaults: topic.Defaults(), MaxPartitions: 100}, ln, quiet, nil)
+		if !errors.Is(err, ErrJoined) {
+			t.Errorf("as broker %d: got %v, want %v", id, err, ErrJoined)
+		}
+	}
+}
+
+// Producer ids that are damaged are never handed out, and a look says so.
+func TestVerifyRegionProducerIDs(t *testing.T) {
+	damaged := regionImage(t)
+	name := filepath.Join(verifyDir, producerIDsFile)
+	damaged[name] = []byte("{")
+	want := []string{producerIDsFile + " producer ids"}
+	if found := checkRepair(t, damaged); !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
 	}
 }

@@ -70,6 +70,8 @@ type Carrier struct {
 	places map[place]*position
 	rules  map[string]subject.Command // by topic
 	looked bool                       // what was there at the first look is known
+	blind  time.Time                  // since when positions cannot be read; zero while they can
+	told   bool                       // that nothing is carried
 }
 
 type place struct {
@@ -155,15 +157,35 @@ func (c *Carrier) look() {
 	}
 	known, err := c.known()
 	if err != nil {
-		c.log.Debug("positions of commands not read yet", "err", err)
-		return // groups are being loaded: at the next look
+		c.wait(err)
+		return // at the next look
 	}
+	c.blind = time.Time{}
 	for p := range there {
 		if c.places[p] == nil {
 			c.begin(p, known)
 		}
 	}
 	c.looked = true
+}
+
+// tellAfter is for how long positions may be read in vain before that is told: a broker
+// that starts loads its groups, or hears first which of them are its own.
+const tellAfter = 30 * time.Second
+
+// wait notes that positions cannot be read. Where another broker coordinates the group
+// that lasts, and who configured commands has to know: it is told once.
+func (c *Carrier) wait(err error) {
+	c.log.Debug("positions of commands not read yet", "err", err)
+	now := time.Now()
+	if c.blind.IsZero() {
+		c.blind = now
+	}
+	if c.told || len(c.places) > 0 || now.Sub(c.blind) < tellAfter {
+		return
+	}
+	c.told = true
+	c.log.Warn("this broker carries no commands of bridge.commands to devices, as long as it cannot read how far they have come", "group", Group, "err", err)
 }
 
 // known are the positions that were committed.

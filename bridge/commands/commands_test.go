@@ -1,12 +1,15 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/headwater/headwater/bridge/subject"
@@ -26,6 +29,7 @@ type box struct {
 	heard     chan string
 	looks     int // without the topic
 	refused   int // commands
+	elsewhere error
 }
 
 func newBox() *box { return &box{topic: "commands", committed: -1, heard: make(chan string, 100)} }
@@ -102,10 +106,10 @@ func (b *box) CommitPosition(group, topic string, _ int32, offset int64, _ strin
 func (b *box) Positions(_ string, yield func(string, int32, int64, string)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.committed >= 0 {
+	if b.committed >= 0 && b.elsewhere == nil {
 		yield(b.topic, 0, b.committed, "")
 	}
-	return nil
+	return b.elsewhere
 }
 
 func (b *box) EachGroup(func(string) bool) error { return nil }
@@ -233,4 +237,55 @@ func TestCarryPastStart(t *testing.T) {
 	stop := b.run(t)
 	defer stop()
 	b.hears(t, "do.a 2")
+}
+
+// lines is what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Where another broker coordinates the group nothing is carried, and that is told once;
+// not while a broker starts. Commands that waited are carried once the group comes here.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox()
+		b.elsewhere = errors.New("another broker coordinates the group")
+		b.committed = 0
+		b.write(command("press3", "1"))
+		var said lines
+		c := New(Config{Rules: []subject.Command{{Topic: "commands", Subject: "do.{key}"}}}, b, b, b, slog.New(slog.NewTextHandler(&said, nil)), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { c.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		for _, after := range []struct {
+			time  time.Duration
+			times int // it was told
+		}{{tellAfter - 2*time.Second, 0}, {4 * time.Second, 1}, {24 * time.Hour, 1}} {
+			time.Sleep(after.time)
+			synctest.Wait()
+			text := said.String()
+			if got := strings.Count(text, "level=WARN"); got != after.times || strings.Count(text, "another broker coordinates the group") != got {
+				t.Errorf("told %d times, want %d: %.500s", got, after.times, text)
+			}
+		}
+		b.locked(func() { b.elsewhere = nil })
+		if got, want := <-b.heard, "do.press3 1"; got != want {
+			t.Errorf("the device hears %q, want %q", got, want)
+		}
+	})
 }

@@ -32,9 +32,30 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet
 	case packets.Pubrel:
 		b.release(pk.PacketID)
 		return nothing, nil
+	case packets.Subscribe, packets.Unsubscribe:
+		return b.ask(pk), nil
 	}
 	b.out.answered(pk)
 	return pk, nil
+}
+
+// ask has mochi see a SUBSCRIBE or UNSUBSCRIBE under packet id 0, which no message has: it
+// would refuse one whose id a message has that goes to the client. At QoS 0 it does not
+// mind. It still refuses those to which the client gave none.
+func (b *inbound) ask(pk packets.Packet) packets.Packet {
+	if pk.PacketID > 0 {
+		b.asked, pk.PacketID, pk.FixedHeader.Qos = pk.PacketID, 0, 0
+	}
+	return pk
+}
+
+// told gives the answer to what was asked the client's packet id. mochi answers before
+// it reads on, and from the same goroutine.
+func (b *inbound) told(pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Suback || pk.FixedHeader.Type == packets.Unsuback {
+		pk.PacketID = b.asked
+	}
+	return pk
 }
 
 // arrive decides what becomes of a publish. At QoS 0 mochi carries it on.

@@ -161,11 +161,16 @@ func (c *client) wants(kind byte, id uint16) packets.Packet {
 
 func (c *client) subscribe(filter string, qos byte) (code byte) {
 	c.t.Helper()
+	return c.subscribeAs(9, filter, qos)
+}
+
+func (c *client) subscribeAs(id uint16, filter string, qos byte) (code byte) {
+	c.t.Helper()
 	c.send(packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 9,
+		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: id,
 		Filters: packets.Subscriptions{{Filter: filter, Qos: qos}},
 	})
-	return c.wants(packets.Suback, 9).ReasonCodes[0]
+	return c.wants(packets.Suback, id).ReasonCodes[0]
 }
 
 // hears checks the next message.

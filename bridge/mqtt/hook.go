@@ -3,6 +3,7 @@ package mqtt
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -120,8 +121,10 @@ func (h *hook) OnSessionEstablish(cl *mochi.Client, pk packets.Packet) {
 }
 
 // OnSessionEstablished sends what the session's last connection left, once mochi is
-// done with what it would have sent.
+// done with what it would have sent. Our own receive maximum is admit's: mochi would count
+// what the client is sent at QoS 2.
 func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
+	cl.State.Inflight.ResetReceiveQuota(math.MaxInt32)
 	b := inboundOf(cl)
 	b.conn.mute(false)
 	for _, sub := range cl.State.Subscriptions.GetAll() {
@@ -172,6 +175,7 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 	default:
 		b.out.await(pk)
 		b.conn.hasRoom()
+		pk = b.told(pk)
 	}
 	return pk
 }

@@ -19,6 +19,7 @@ type inbound struct {
 	router   *mochi.Client // carries what the client published to subscribers, under its id
 	identity Identity      // nil: everything is allowed
 	session  *session      // nil before it is established
+	asked    uint16        // packet id of what mochi is to answer; the reader's own
 	out      outbound
 
 	mu        sync.Mutex // guards below; never held across a call of mochi

@@ -98,7 +98,7 @@ func createOf(c *call) (st stream, r createRequest, err error) {
 
 // limits are those for one consumer.
 func (t *consumers) limits() limits {
-	return limits{ackPending: t.cfg.AckPending, waiting: t.cfg.WaitingPulls}
+	return limits{ackPending: t.cfg.AckPending, waiting: t.cfg.WaitingPulls, noDurable: t.cfg.NoDurable}
 }
 
 // create makes a consumer, or changes it, and returns what is to be known of it.

@@ -120,10 +120,14 @@ func (t *consumers) forget(c *consumer, done func(error)) {
 // is not possible yet.
 func (t *consumers) load() bool {
 	var groups []string
-	if err := t.positions.EachGroup(func(group string) bool {
-		groups = append(groups, group)
-		return true
-	}); err != nil {
+	err := error(nil)
+	if t.cfg.NoDurable == "" { // else nobody is waited for
+		err = t.positions.EachGroup(func(group string) bool {
+			groups = append(groups, group)
+			return true
+		})
+	}
+	if err != nil {
 		t.log.Debug("consumers not loaded yet", "err", err)
 		return false
 	}

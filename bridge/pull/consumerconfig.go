@@ -123,7 +123,10 @@ func (c *consumerConfig) rules() ackRules {
 }
 
 // limits are the box's, for one consumer.
-type limits struct{ ackPending, waiting int }
+type limits struct {
+	ackPending, waiting int
+	noDurable           string // why there are none; "": there are
+}
 
 // complete puts defaults where c says nothing, as JetStream's answer shows them.
 func (c *consumerConfig) complete(most limits) {
@@ -212,8 +215,10 @@ func validConsumerName(name string) bool {
 }
 
 // validateSpoken refuses what is not served here.
-func (c *consumerConfig) validateSpoken(limits) error {
+func (c *consumerConfig) validateSpoken(most limits) error {
 	switch {
+	case c.durable() && most.noDurable != "":
+		return errNotHere.with(most.noDurable)
 	case c.DeliverSubject != "", c.DeliverGroup != "", c.Direct, c.Sourcing:
 		return errPushConsumer
 	case c.Heartbeat != 0, c.FlowControl, c.RateLimit != 0:

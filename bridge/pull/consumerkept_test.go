@@ -150,3 +150,21 @@ func TestInactivity(t *testing.T) {
 		b.info("d")
 	})
 }
+
+// Where there are no durable consumers, whoever wants one is told why, and the others
+// wait for nobody's positions.
+func TestNoDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t, Config{NoDurable: "durable consumers in a region"}, press(0, 3))
+		b.stop()
+		b.positions.loading = errors.New("the coordinator is elsewhere")
+		b.start()
+		b.consumer("e", `"ack_policy":"none"`)
+		b.pull("e", "in", `{"batch":3}`)
+		b.want("in", "v0", "v1", "v2")
+		got := b.refused("CONSUMER.CREATE.press-0.d", `{"stream_name":"press-0","config":{"name":"d",`+durable+`}}`)
+		if !strings.HasPrefix(got, "10074 ") || !strings.Contains(got, "durable consumers in a region") || b.positions.commits > 0 {
+			t.Errorf("told %q, %d commits", got, b.positions.commits)
+		}
+	})
+}

@@ -10,7 +10,7 @@ import (
 // The format is the one that docs/FORMATS.md shows.
 func TestCommitFormat(t *testing.T) {
 	cfg := consumerConfig{Durable: "readers", AckPolicy: ackExplicit}
-	cfg.complete(limits{1000, 512})
+	cfg.complete(limits{ackPending: 1000, waiting: 512})
 	p := newProgress(cfg.rules(), 100)
 	for offset := int64(100); offset < 110; offset++ {
 		p.give(offset, 1)

@@ -33,6 +33,8 @@ type Config struct {
 	CommitInterval   time.Duration // in which a durable consumer is committed again; 5 s
 	RefreshPositions time.Duration // likewise when nothing changed, so that its offset does not expire; 6 h
 	StopTimeout      time.Duration // for the last commits; 5 s
+	// NoDurable is why there are no durable consumers. Empty: there are.
+	NoDurable string
 	// Interest tells whether anybody listens on an inbox. Nil: somebody always does.
 	Interest func(inbox string) bool
 

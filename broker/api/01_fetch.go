@@ -63,6 +63,7 @@ type fetchPart struct {
 	next     int64 // offset to read on from
 	left     int64 // of the partition's own limit
 	maxBatch int64 // the topic's max.message.bytes
+	rate     int64 // bytes a second of throttled replicas, if this is one; 0: it is not
 	unread   bool  // there was something to read at the last look
 }
 
@@ -121,7 +122,7 @@ func (f *fetching) begin() {
 		if i == 0 || !ask.sameTopic(f.scope.asks[i-1].fetchTarget) {
 			of = f.scope.topic(snapshot, ask.fetchTarget)
 		}
-		f.resolve(ask, of, snapshot.Defaults.MaxMessageBytes, &f.found[i])
+		f.resolve(ask, of, snapshot, &f.found[i])
 	}
 }
 
@@ -138,7 +139,7 @@ func (s *fetchScope) topic(snapshot *cluster.Snapshot, target fetchTarget) *clus
 }
 
 // resolve finds the partition of topic of, which may be nil, that is asked for.
-func (f *fetching) resolve(ask *fetchAsk, of *cluster.Topic, maxBatch int64, out *wire.FetchedPartition) {
+func (f *fetching) resolve(ask *fetchAsk, of *cluster.Topic, snapshot *cluster.Snapshot, out *wire.FetchedPartition) {
 	*out = wire.FetchedPartition{Index: ask.index, HighWatermark: -1, LogStartOffset: -1}
 	from, err := f.partition(ask, of)
 	if err == nil && f.replica.id < 0 {
@@ -148,13 +149,17 @@ func (f *fetching) resolve(ask *fetchAsk, of *cluster.Topic, maxBatch int64, out
 		out.Code, f.failed = f.api.code(err), true
 		return
 	}
+	maxBatch := snapshot.Defaults.MaxMessageBytes
 	if of != nil {
 		maxBatch = of.Settings.MaxMessageBytes
 	}
 	if f.replica.id < 0 && f.redirect(from, ask, out) {
 		return
 	}
-	f.parts = append(f.parts, fetchPart{from: from, out: out, ask: ask, next: ask.offset, left: int64(max(ask.maxBytes, 0)), maxBatch: maxBatch})
+	f.parts = append(f.parts, fetchPart{
+		from: from, out: out, ask: ask, next: ask.offset, left: int64(max(ask.maxBytes, 0)), maxBatch: maxBatch,
+		rate: f.leaderRate(snapshot, of, ask.index),
+	})
 }
 
 func (f *fetching) partition(ask *fetchAsk, of *cluster.Topic) (Partition, error) {

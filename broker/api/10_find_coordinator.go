@@ -39,23 +39,23 @@ func (a *API) findCoordinator(ctx context.Context, req *kmsg.FindCoordinatorRequ
 func (a *API) coordinator(ctx context.Context, key string, keyType int8) kmsg.FindCoordinatorResponseCoordinator {
 	out := kmsg.NewFindCoordinatorResponseCoordinator()
 	out.Key, out.NodeID, out.Port = key, -1, -1
+	var b cluster.Broker
 	var err error
 	switch {
 	case keyType == transactionKey:
-		err = errTransactional
+		b, err = a.transactionCoordinatorOf(key)
 	case keyType != groupKey:
 		err = errCoordinatorType
 	case key == "":
 		err = errGroupID
+	default:
+		b, err = a.coordinatorOf(ctx, key)
 	}
-	if err == nil {
-		var b cluster.Broker
-		if b, err = a.coordinatorOf(ctx, key); err == nil {
-			out.NodeID, out.Host, out.Port = b.ID, b.Host, b.Port
-			return out
-		}
+	if err != nil {
+		out.ErrorCode, out.ErrorMessage = int16(a.code(err)), message(err)
+		return out
 	}
-	out.ErrorCode, out.ErrorMessage = int16(a.code(err)), message(err)
+	out.NodeID, out.Host, out.Port = b.ID, b.Host, b.Port
 	return out
 }
 
@@ -67,17 +67,44 @@ func (a *API) coordinatorOf(ctx context.Context, id string) (cluster.Broker, err
 		return cluster.Broker{}, err
 	}
 	s := a.cluster.Snapshot()
-	leader := a.cfg.BrokerID
 	if index >= 0 {
-		t, ok := s.Topic(group.Topic)
-		if !ok || int(index) >= len(t.Partitions) {
-			return cluster.Broker{}, fmt.Errorf("%w: %s-%d is not known yet", group.ErrNotAvailable, group.Topic, index)
-		}
-		leader = t.Partitions[index].Leader
+		return leaderOf(s, group.Topic, index)
 	}
-	b, ok := s.Broker(leader)
+	b, ok := s.Broker(a.cfg.BrokerID)
 	if !ok {
-		return b, fmt.Errorf("%w: %s-%d has no leader", group.ErrNotAvailable, group.Topic, index)
+		return b, fmt.Errorf("%w: this broker is not known yet", group.ErrNotAvailable)
+	}
+	return b, nil
+}
+
+// transactionTopic is where Kafka's brokers keep transactions.
+const transactionTopic = "__transaction_state"
+
+// transactionCoordinatorOf is a broker of Kafka's that has the transactions of an id,
+// as it would say itself. This one has none.
+func (a *API) transactionCoordinatorOf(id string) (cluster.Broker, error) {
+	s := a.cluster.Snapshot()
+	t, ok := s.Topic(transactionTopic)
+	if !ok || len(t.Partitions) == 0 {
+		return cluster.Broker{}, errTransactional
+	}
+	b, err := leaderOf(s, transactionTopic, group.PartitionFor(id, int32(len(t.Partitions))))
+	if err == nil && b.ID == a.cfg.BrokerID {
+		err = errTransactional
+	}
+	return b, err
+}
+
+// leaderOf is the broker that leads a partition of one of the topics that say who
+// coordinates what. There may be none for a while.
+func leaderOf(s *cluster.Snapshot, topic string, index int32) (cluster.Broker, error) {
+	t, ok := s.Topic(topic)
+	if !ok || int(index) >= len(t.Partitions) {
+		return cluster.Broker{}, fmt.Errorf("%w: %s-%d is not known yet", group.ErrNotAvailable, topic, index)
+	}
+	b, ok := s.Broker(t.Partitions[index].Leader)
+	if !ok {
+		return b, fmt.Errorf("%w: %s-%d has no leader", group.ErrNotAvailable, topic, index)
 	}
 	return b, nil
 }

@@ -110,3 +110,34 @@ func TestFindCoordinatorInARegion(t *testing.T) {
 		t.Errorf("the topic was made %d times", log.made)
 	}
 }
+
+// Whoever of Kafka's brokers has a producer's transactions can be asked for at this one,
+// which has none itself.
+func TestFindCoordinatorOfTransactions(t *testing.T) {
+	b := newBox(t)
+	self := b.api.cluster.Snapshot().Brokers[0]
+	b.api.cluster = &aRegion{snapshot: cluster.NewSnapshot(
+		cluster.Snapshot{Brokers: []cluster.Broker{self, {ID: self.ID + 1, Host: "kafka", Port: 9092}}},
+		[]*cluster.Topic{{Name: "__transaction_state", Partitions: []cluster.Partition{{Leader: self.ID}, {Leader: self.ID + 1}, {Leader: -1}}}},
+	)}
+	c := b.dial(t)
+	wants := []string{
+		"-1 :-1 TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+		fmt.Sprint(self.ID+1, " kafka:9092 NONE"),
+		"-1 :-1 COORDINATOR_NOT_AVAILABLE",
+	}
+	asked := map[int32]bool{}
+	for i := range 30 {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorKey, req.CoordinatorType = fmt.Sprint("writer", i), 1
+		resp := call[*kmsg.FindCoordinatorResponse](t, c, req, 3)
+		got := fmt.Sprintf("%d %s:%d %v", resp.NodeID, resp.Host, resp.Port, code(resp.ErrorCode))
+		index := group.PartitionFor(req.CoordinatorKey, 3)
+		if asked[index] = true; got != wants[index] {
+			t.Errorf("%s: %s, want %s", req.CoordinatorKey, got, wants[index])
+		}
+	}
+	if len(asked) != len(wants) {
+		t.Errorf("only partitions %v were asked for", asked)
+	}
+}

@@ -138,7 +138,7 @@ func (a *API) brokerSettings(snapshot *cluster.Snapshot) []setting {
 	out := []setting{
 		static("auto.create.topics.enable", strconv.FormatBool(a.cfg.AutoCreateTopics), kmsg.ConfigTypeBoolean, "Asking for the metadata of an unknown topic makes it."),
 		static("broker.id", a.brokerName(), kmsg.ConfigTypeInt, "This broker's id."),
-		static("default.replication.factor", "1", kmsg.ConfigTypeInt, "Replicas of a topic that is created without a number."),
+		static("default.replication.factor", strconv.Itoa(max(int(a.cfg.DefaultReplicas), 1)), kmsg.ConfigTypeInt, "Replicas of a topic that is created without a number."),
 		static("delete.topic.enable", "true", kmsg.ConfigTypeBoolean, "Topics can be deleted."),
 		static("log.dirs", a.cfg.LogDir.Path(), kmsg.ConfigTypeString, "The directory of the partitions."),
 		static("num.partitions", strconv.Itoa(int(a.cfg.DefaultPartitions)), kmsg.ConfigTypeInt, "Partitions of a topic that is created without a number."),

@@ -79,7 +79,7 @@ func TestDescribeBroker(t *testing.T) {
 	c := b.dial(t)
 	resp := call[*kmsg.DescribeConfigsResponse](t, c, describeRequest(kmsg.ConfigResourceTypeBroker, "7"), 4)
 	for name, want := range map[string]string{
-		"auto.create.topics.enable": "true", "broker.id": "7", "num.partitions": "2", "delete.topic.enable": "true", "log.dirs": "/flash/data",
+		"auto.create.topics.enable": "true", "broker.id": "7", "num.partitions": "2", "default.replication.factor": "3", "delete.topic.enable": "true", "log.dirs": "/flash/data",
 	} {
 		if got := setting1(t, resp, name); *got.Value != want || !got.ReadOnly || got.Source != kmsg.ConfigSourceStaticBrokerConfig {
 			t.Errorf("%s is %s from %v, read-only %v; want %s, static, true", name, *got.Value, got.Source, got.ReadOnly, want)

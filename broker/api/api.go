@@ -34,6 +34,7 @@ type Config struct {
 	BrokerID          int32
 	AutoCreateTopics  bool       // asking for the metadata of an unknown topic makes it
 	DefaultPartitions int32      // told by DescribeConfigs; the coordinator applies it
+	DefaultReplicas   int16      // likewise; 0 is 1
 	MaxRequestBytes   int32      // of a produce request; 0 for DefaultMaxRequestBytes
 	FetchBytes        int64      // records that are read and not yet written, of all fetches together
 	Listener          string     // the name of the brokers' listener
@@ -86,6 +87,8 @@ type Partition interface {
 	OffsetForTime(timestamp int64) (offset, at int64, found bool, err error)
 	EndOffsetForEpoch(leaderEpoch int32) (foundEpoch int32, endOffset int64, err error)
 	DeleteBefore(offset int64) (logStartOffset int64, err error)
+	LowWatermark() (int64, error)
+	WatchLow(wake chan<- struct{}) (stop func())
 	Size() int64
 	Err() error
 	ActiveProducers() []partition.ActiveProducer
@@ -147,6 +150,7 @@ type API struct {
 	noIDs      atomic.Bool // the last producer that asked got no id
 	sessions   *fetchSessions
 	quotas     *quota.Limiter
+	throttled  quota.Shared // what throttled replicas have of this leader
 }
 
 // New returns an API over the cluster, the partitions of this broker and the ids

@@ -33,6 +33,8 @@ var never = map[string]string{
 	"region.ErrOtherBroker":  "from a start, when no client is there yet",
 	"region.ErrListeners":    "from joining, which no client asks for",
 	"zk.ErrGiveUp":           "ends the client of ZooKeeper",
+
+	"replication.ErrNoOthers": "from stopping, which no client asks for",
 }
 
 // Every error that a room exports has a line in errors.go, or a reason why not.

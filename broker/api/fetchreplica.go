@@ -2,9 +2,12 @@ package api
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/headwater/headwater/broker/cluster"
 	"github.com/headwater/headwater/broker/partition"
 	"github.com/headwater/headwater/broker/wire"
 )
@@ -65,15 +68,34 @@ func (f *fetching) readFrom(p *fetchPart, limit int, first bool) (partition.Fetc
 	if f.replica.id < 0 {
 		return p.from.Read(p.next, limit, first)
 	}
-	got, diverging, err := p.from.ReadReplica(partition.ReplicaFetch{
+	ask := partition.ReplicaFetch{
 		Replica: f.replica.id, BrokerEpoch: f.replica.brokerEpoch, CurrentLeaderEpoch: p.ask.leaderEpoch,
 		Offset: p.next, LastFetchedEpoch: p.ask.lastEpoch, LogStartOffset: p.ask.logStartOffset,
 		MaxBytes: limit, AtLeastOne: first,
-	})
+	}
+	if p.rate > 0 {
+		ask.Throttled, ask.Allowance = true, int(min(f.api.throttled.Portion(p.rate, time.Now()), math.MaxInt))
+	}
+	got, diverging, err := p.from.ReadReplica(ask)
+	f.api.throttled.Spend(p.rate, int64(len(got.Records.Bytes)), time.Now())
 	if diverging != nil {
 		p.out.Diverging = &wire.DivergingEpoch{Epoch: diverging.Epoch, EndOffset: diverging.EndOffset}
 	}
 	return got, err
+}
+
+// leaderRate is the bytes a second that throttled replicas may have of this broker, if
+// the partition's are that; 0 is no bound. A rate of nothing at all is the least that
+// there is.
+func (f *fetching) leaderRate(snapshot *cluster.Snapshot, of *cluster.Topic, index int32) int64 {
+	if f.replica.id < 0 || of == nil || of.Settings.LeaderThrottled == "" {
+		return 0
+	}
+	rate, set := snapshot.Rates.Changed(cluster.LeaderRate)
+	if !set || !of.Settings.LeaderThrottled.Has(index, f.api.cfg.BrokerID) {
+		return 0
+	}
+	return max(rate, 1)
 }
 
 // checkEpoch holds what a client believes to be p's leader epoch, -1 for nothing,

@@ -226,6 +226,17 @@ func (p *memPartition) DeleteBefore(offset int64) (logStartOffset int64, err err
 	return p.logStart, nil
 }
 
+func (p *memPartition) LowWatermark() (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leaderEpoch < 0 {
+		return -1, partition.ErrNotLeader
+	}
+	return min(p.logStart, p.logStart-p.others.keep), nil
+}
+
+func (p *memPartition) WatchLow(wake chan<- struct{}) (stop func()) { return p.Watch(wake) }
+
 // memHost is the partitions of a test's broker, by "topic-index".
 type memHost struct {
 	mu         sync.Mutex
@@ -303,7 +314,7 @@ func (m *memIDs) Next(context.Context) (int64, error) {
 
 func newBox(t testing.TB, change ...func(*Config)) *box {
 	t.Helper()
-	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, FetchBytes: 8 << 20, LogDir: memDir{}, FetchSessions: 10, FetchSessionBytes: 1 << 20}
+	cfg := Config{BrokerID: 7, AutoCreateTopics: true, DefaultPartitions: 2, DefaultReplicas: 3, FetchBytes: 8 << 20, LogDir: memDir{}, FetchSessions: 10, FetchSessionBytes: 1 << 20}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -19,6 +19,7 @@ type replicas struct {
 	heard     []partition.ReplicaFetch
 	diverging *partition.EpochEnd
 	nearest   map[int32]int64 // ends of followers that are in sync
+	keep      int64           // records before the leader's first that a follower still has
 	latest    error           // that the latest offset is not known yet
 }
 

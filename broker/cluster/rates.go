@@ -10,8 +10,8 @@ import (
 
 // Settings of a broker, and of no topic, that can be changed while it runs: how many
 // bytes a second the throttled replicas move, which kafka-reassign-partitions sets for a
-// while and takes away after it. The rates of leaders and of moves between directories
-// are kept for the tools; only followers are held to theirs.
+// while and takes away after it. The rate of moves between directories is kept for the
+// tools: there is one directory.
 const (
 	LeaderRate   = "leader.replication.throttled.rate"
 	FollowerRate = "follower.replication.throttled.rate"

@@ -352,7 +352,7 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(d.metrics.appendedBytes); got != float64(len(b)) {
 		t.Errorf("%v bytes appended, want %d", got, len(b))
 	}
-	want := 37
+	want := 38
 	if d.metrics.deviceBytes != nil {
 		want++
 	}

@@ -48,6 +48,8 @@ type Dir struct {
 	// shared by logs that are opened.
 	admin sync.RWMutex
 
+	thinning sync.Mutex // one at a time removes what was set aside
+
 	cleanStart  bool // the process before stopped cleanly
 	failedClose bool // guarded by admin
 	closed      bool // guarded by admin
@@ -386,35 +388,6 @@ func (d *Dir) DeleteLog(name string) error {
 		d.log.Warn("deleted log not removed yet", "log", name, "err", err)
 	}
 	return nil
-}
-
-// setAsideDir is where logs are kept that an operator may want, a directory for each.
-const setAsideDir = "set-aside"
-
-// SetAside puts a log that is not open where nothing reads or removes it, and returns
-// that place. It counts against no budget.
-func (d *Dir) SetAside(name string) (path string, err error) {
-	if err := checkName(name); err != nil {
-		return "", err
-	}
-	if d.find(name) != nil {
-		return "", fmt.Errorf("set log %s aside: it is open", name)
-	}
-	root := filepath.Join(d.path, setAsideDir)
-	path = filepath.Join(root, fmt.Sprintf("%s.%d", name, time.Now().UnixNano()))
-	if err = d.cleanPoints.drop(name); err == nil {
-		err = d.fs.MkdirAll(root, 0o755)
-	}
-	if err == nil {
-		err = d.setAside(name, path)
-	}
-	if err == nil {
-		err = d.fs.SyncDir(root)
-	}
-	if err != nil {
-		return "", fmt.Errorf("set log %s aside: %w", name, err)
-	}
-	return path, nil
 }
 
 func (d *Dir) setAside(name, grave string) error {

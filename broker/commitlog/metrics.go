@@ -14,27 +14,28 @@ import (
 type metrics struct {
 	cleanerMetrics
 
-	syncs          prometheus.Counter
-	syncSeconds    prometheus.Histogram
-	appendsPerSync prometheus.Histogram
-	bytesPerSync   prometheus.Histogram
-	queue          prometheus.GaugeFunc
-	deviceBytes    prometheus.CounterFunc // nil where the system does not count them
-	openFiles      prometheus.GaugeFunc
-	dirtyFiles     prometheus.GaugeFunc
-	indexBytes     prometheus.GaugeFunc
-	logsOffline    prometheus.Gauge
-	appendedBytes  prometheus.Counter
-	gaps           prometheus.Counter
-	gapOffsets     prometheus.Counter
-	quarantined    prometheus.Counter
-	refusedAppends prometheus.Counter
-	droppedBytes   *prometheus.CounterVec // by dropLabels
-	droppedRecords *prometheus.CounterVec
-	usedBytes      prometheus.GaugeFunc
-	budgetBytes    prometheus.GaugeFunc
-	ageSeconds     prometheus.GaugeFunc
-	wallTrusted    prometheus.GaugeFunc
+	syncs           prometheus.Counter
+	syncSeconds     prometheus.Histogram
+	appendsPerSync  prometheus.Histogram
+	bytesPerSync    prometheus.Histogram
+	queue           prometheus.GaugeFunc
+	deviceBytes     prometheus.CounterFunc // nil where the system does not count them
+	openFiles       prometheus.GaugeFunc
+	dirtyFiles      prometheus.GaugeFunc
+	indexBytes      prometheus.GaugeFunc
+	logsOffline     prometheus.Gauge
+	appendedBytes   prometheus.Counter
+	gaps            prometheus.Counter
+	gapOffsets      prometheus.Counter
+	quarantined     prometheus.Counter
+	setAsideDropped prometheus.Counter
+	refusedAppends  prometheus.Counter
+	droppedBytes    *prometheus.CounterVec // by dropLabels
+	droppedRecords  *prometheus.CounterVec
+	usedBytes       prometheus.GaugeFunc
+	budgetBytes     prometheus.GaugeFunc
+	ageSeconds      prometheus.GaugeFunc
+	wallTrusted     prometheus.GaugeFunc
 }
 
 func newMetrics() *metrics {
@@ -68,6 +69,9 @@ func newMetrics() *metrics {
 		}),
 		quarantined: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_log_quarantined_bytes_total", Help: "Damaged bytes taken out of segments.",
+		}),
+		setAsideDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headwater_log_set_aside_dropped_bytes_total", Help: "Bytes of logs that were set aside when the broker joined a region, and removed since there was no more room for them.",
 		}),
 		refusedAppends: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headwater_log_refused_appends_total", Help: "Appends refused because there was no room and nothing could go.",
@@ -175,7 +179,7 @@ func (m *metrics) all() []prometheus.Collector {
 	all := []prometheus.Collector{
 		m.syncs, m.syncSeconds, m.appendsPerSync, m.bytesPerSync, m.queue, m.logsOffline, m.appendedBytes,
 		m.openFiles, m.dirtyFiles, m.indexBytes,
-		m.gaps, m.gapOffsets, m.quarantined,
+		m.gaps, m.gapOffsets, m.quarantined, m.setAsideDropped,
 		m.refusedAppends, m.droppedBytes, m.droppedRecords, m.usedBytes, m.budgetBytes,
 		m.ageSeconds, m.wallTrusted,
 	}

@@ -104,19 +104,11 @@ func (q quarantine) bytes() (total int64, err error) {
 		if !dir.IsDir() { // not ours
 			continue
 		}
-		files, err := q.fs.ReadDir(filepath.Join(q.root, dir.Name()))
+		bytes, err := bytesIn(q.fs, filepath.Join(q.root, dir.Name()))
 		if err != nil {
 			return 0, err
 		}
-		for _, f := range files {
-			info, err := f.Info()
-			if err != nil && !removed(err) {
-				return 0, err
-			}
-			if err == nil {
-				total += info.Size()
-			}
-		}
+		total += bytes
 	}
 	return total, nil
 }

@@ -28,6 +28,7 @@ type FileReport struct {
 var ourFiles = []string{
 	".lock", reserveFile, metaProperties, identityCopy, checkpointFile, recoveryPointFile, startOffsetFile,
 	highWatermarkFile, cleanerFile, cleanShutdownFile, clockFile, "headwater.topics.json", "headwater.producer-ids.json",
+	"headwater.region.json", "headwater.region-producer-ids.json",
 }
 
 // logFiles are those of a log's directory, beside the ones of a segment.
@@ -47,10 +48,12 @@ func CheckFiles(fsys disk.FS, path string, report func(FileReport)) error {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case e.IsDir() && (checkName(name) == nil || strings.HasSuffix(name, deleted) || name == quarantineDir || name == "lost+found"):
+		case e.IsDir() && (checkName(name) == nil || strings.HasSuffix(name, deleted) || name == quarantineDir || name == setAsideDir || name == "lost+found"):
 		case slices.Contains(ourFiles, name) || strings.HasSuffix(name, ".tmp"):
 		case strings.HasPrefix(name, "headwater.topics.json.damaged-"):
 			report(FileReport{Name: name, Note: "a list of topics that could not be read, kept aside; it may be removed"})
+		case strings.HasPrefix(name, "headwater.region.json.damaged-"):
+			report(FileReport{Name: name, Note: "what was known of the region and could not be read, kept aside; it may be removed"})
 		default:
 			report(FileReport{Name: name, Note: "not a file of headwater's; left alone"})
 		}
@@ -61,6 +64,9 @@ func CheckFiles(fsys disk.FS, path string, report func(FileReport)) error {
 	checkIdentityFiles(fsys, path, report)
 	checkKafkaCheckpoints(fsys, path, report)
 	if err := noteQuarantine(fsys, path, report); err != nil {
+		return err
+	}
+	if err := noteSetAside(fsys, path, report); err != nil {
 		return err
 	}
 	return eachLog(fsys, path, func(name string, files []fileInfo) error {

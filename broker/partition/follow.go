@@ -98,17 +98,6 @@ func (p *Partition) wantedStart() int64 {
 	return replica.FollowerLogStart(own, p.leaderLogStart, p.highWatermark)
 }
 
-// startMoves is how far apart followers' logs are told to start later, of all
-// partitions. It takes several syncs, which the fetches of all of them wait for; those
-// that have no turn are told with the next fetch, or when retention comes by.
-const startMoves = 100 * time.Millisecond
-
-// mayMoveStart reports whether it is time for one.
-func (s *Set) mayMoveStart(now time.Time) bool {
-	last := s.startMoved.Load()
-	return now.UnixNano()-last >= int64(startMoves) && s.startMoved.CompareAndSwap(last, now.UnixNano())
-}
-
 // followStart has a follower's log start where its leader's does.
 func (p *Partition) followStart() error {
 	p.role.RLock()

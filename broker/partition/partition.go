@@ -76,6 +76,7 @@ type Partition struct {
 	waitingAll          []waiter
 	watchers            watchers // of the high watermark
 	endWatchers         watchers // of the durable end, too
+	lowWatchers         watchers // of the low watermark
 }
 
 // newPartition takes log over. What lies in it is durable: recovery has kept only
@@ -96,6 +97,7 @@ func newPartition(s *Set, k key, id topic.ID, log *commitlog.Log, producers *pro
 		highWatermark: s.checkpointed(k.String(), log),
 		watchers:      watchers{},
 		endWatchers:   watchers{},
+		lowWatchers:   watchers{},
 	}
 	log.Notify(p.durable)
 	return p

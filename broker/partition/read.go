@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headwater/headwater/broker/buffer"
@@ -73,6 +74,8 @@ type ReplicaFetch struct {
 	LogStartOffset     int64
 	MaxBytes           int
 	AtLeastOne         bool
+	Throttled          bool // a replica that is not in sync gets at most Allowance bytes
+	Allowance          int
 }
 
 // ReadReplica is a follower's read. It tells the leader where the follower is, and
@@ -88,11 +91,17 @@ func (p *Partition) ReadReplica(r ReplicaFetch) (f Fetched, diverging *EpochEnd,
 	if diverging, err = p.compare(r, f.LogStartOffset); err != nil || diverging != nil {
 		return f, diverging, err
 	}
-	durableEnd, err := p.heard(leading, r)
+	durableEnd, inSync, err := p.heard(leading, r)
 	if err != nil {
 		return f, nil, err
 	}
 	f.LogStartOffset, f.HighWatermark = p.Offsets()
+	if r.Throttled && !inSync { // one that is in sync stays it
+		if r.Allowance <= 0 {
+			return f, nil, nil
+		}
+		r.MaxBytes = min(r.MaxBytes, r.Allowance)
+	}
 	return f, nil, p.read(&f, r.Offset, durableEnd, r.MaxBytes, r.AtLeastOne)
 }
 
@@ -137,8 +146,8 @@ func (p *Partition) compare(r ReplicaFetch, logStartOffset int64) (diverging *Ep
 }
 
 // heard notes where a follower is, while this broker is still the same leader, and
-// returns up to where the follower may read.
-func (p *Partition) heard(leading *replica.Leader, r ReplicaFetch) (durableEnd int64, err error) {
+// returns up to where the follower may read, and whether it is in sync.
+func (p *Partition) heard(leading *replica.Leader, r ReplicaFetch) (durableEnd int64, inSync bool, err error) {
 	p.mu.Lock()
 	var n news
 	switch {
@@ -147,6 +156,7 @@ func (p *Partition) heard(leading *replica.Leader, r ReplicaFetch) (durableEnd i
 	default:
 		err = leading.Fetched(replica.Fetch{Replica: r.Replica, BrokerEpoch: r.BrokerEpoch, Offset: r.Offset, LogStartOffset: r.LogStartOffset}, time.Now())
 		n, durableEnd = p.settle(false), p.durableEnd
+		inSync = slices.Contains(leading.ISR(), r.Replica)
 	}
 	p.mu.Unlock()
 	n.tell()
@@ -154,9 +164,9 @@ func (p *Partition) heard(leading *replica.Leader, r ReplicaFetch) (durableEnd i
 		err = fmt.Errorf("%w: %w", ErrUnknownLeaderEpoch, err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", p.name, err)
+		return 0, false, fmt.Errorf("%s: %w", p.name, err)
 	}
-	return durableEnd, nil
+	return durableEnd, inSync, nil
 }
 
 // OffsetForTime returns the first readable record whose timestamp is at or after

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -545,6 +546,104 @@ func TestWhatNobodyCanCompareGoes(t *testing.T) {
 		}
 		if s := r.hubs[1].p.State(); s.LogStartOffset != 9 || s.LogEndOffset != 11 {
 			t.Errorf("the log is %d to %d with high watermark %d, want 9 to 11 as its leader's", s.LogStartOffset, s.LogEndOffset, s.HighWatermark)
+		}
+	})
+}
+
+// A throttled replica that is out of sync gets what the rate has left, and is known to
+// be where it is; one that is in sync gets all.
+func TestThrottledReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, minISR(1))
+		r.elect(t, 1, 1, 2)
+		p := r.leader()
+		mustAppend(t, p, batch(3, 0))
+		next := mustAppend(t, p, batch(3, 0))
+		if err := await(p.Await, next); err != nil {
+			t.Fatal(err)
+		}
+		one, all := len(bytesOf(t, p, 3)), len(bytesOf(t, p, next))
+		for _, tc := range []struct {
+			replica   int32
+			throttled bool
+			allowance int
+			want      int
+		}{
+			{3, true, 0, 0}, {3, true, one, one}, {3, true, 1 << 20, all}, {3, false, 0, all}, {2, true, 0, all},
+		} {
+			f, _, err := p.ReadReplica(ReplicaFetch{
+				Replica: tc.replica, BrokerEpoch: -1, CurrentLeaderEpoch: r.LeaderEpoch, Offset: 0, LastFetchedEpoch: -1,
+				MaxBytes: 1 << 20, AtLeastOne: true, Throttled: tc.throttled, Allowance: tc.allowance,
+			})
+			if err != nil || len(f.Records.Bytes) != tc.want || p.leading.FollowerEnd(tc.replica) != 0 {
+				t.Errorf("%+v: %d bytes, %v, known to end at %d", tc, len(f.Records.Bytes), err, p.leading.FollowerEnd(tc.replica))
+			}
+			f.Records.Release()
+		}
+	})
+}
+
+// What is deleted at the leader is gone everywhere when the low watermark has passed it,
+// and who waits for that learns of it, and when this broker leads no longer.
+func TestLowWatermark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, minISR(2))
+		p := r.leader()
+		for range 3 {
+			mustAppend(t, p, batch(3, 0))
+		}
+		r.catchUp(t, 2, 3)
+		r.catchUp(t, 2, 3)
+		wake := make(chan struct{}, 1)
+		defer p.WatchLow(wake)()
+		low := func(want int64) {
+			t.Helper()
+			if got, err := p.LowWatermark(); got != want || err != nil {
+				t.Errorf("low watermark %d, %v; want %d", got, err, want)
+			}
+		}
+		fetch := func(id int32) {
+			t.Helper()
+			select {
+			case <-wake:
+			default:
+			}
+			if err := r.fetch(t, id); err != nil {
+				t.Fatal(err)
+			}
+			if len(wake) == 0 {
+				t.Errorf("nobody is told that broker %d has fetched", id)
+			}
+		}
+		if _, err := p.DeleteBefore(6); err != nil {
+			t.Fatal(err)
+		}
+		low(0)
+		fetch(2) // learns of it
+		fetch(2)
+		low(0)
+		r.hubs[3].startMoved.Store(time.Now().UnixNano()) // it is another partition's turn
+		fetch(3)
+		fetch(3)
+		low(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.hubs[3].RunStarts(ctx) }()
+		time.Sleep(startMoves)
+		synctest.Wait()
+		fetch(3)
+		low(6)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-wake:
+		default:
+		}
+		r.elect(t, 2, 1, 2, 3)
+		if _, err := p.LowWatermark(); !errors.Is(err, ErrNotLeader) || len(wake) == 0 {
+			t.Errorf("after an election: %v, %d are told", err, len(wake))
 		}
 	})
 }

@@ -147,6 +147,7 @@ func (p *Partition) resign(reason error, and func()) news {
 	and()
 	p.watchers.wake()
 	p.endWatchers.wake()
+	p.lowWatchers.wake()
 	return p.dismiss(reason)
 }
 

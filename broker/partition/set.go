@@ -50,11 +50,12 @@ type Set struct {
 	decompress  sync.Mutex // held while a batch is looked into before it is appended
 	log         *slog.Logger
 
-	maxLag     time.Duration                    // replica.lag.time.max.ms
-	live       atomic.Pointer[func(int32) bool] // nil: all are
-	wanted     chan struct{}                    // there may be changes of ISRs to propose
-	lost       atomic.Int64                     // records that were acknowledged and truncated
-	startMoved atomic.Int64                     // when a follower's log was last told to start later, Unix nanoseconds
+	maxLag      time.Duration                    // replica.lag.time.max.ms
+	live        atomic.Pointer[func(int32) bool] // nil: all are
+	wanted      chan struct{}                    // there may be changes of ISRs to propose
+	lost        atomic.Int64                     // records that were acknowledged and truncated
+	startWanted chan struct{}                    // a follower's log starts too early, and had no turn
+	startMoved  atomic.Int64                     // when a follower's log was last told to start later, Unix nanoseconds
 
 	savingHighWatermarks sync.Mutex // guards savedHighWatermarks
 	savedHighWatermarks  map[string]int64
@@ -69,7 +70,7 @@ type Set struct {
 func NewSet(dir *commitlog.Dir, ackOnAppend bool, log *slog.Logger) *Set {
 	return &Set{
 		dir: dir, ackOnAppend: ackOnAppend, limits: DefaultProducerLimits(), log: log,
-		maxLag: replica.DefaultMaxLag, wanted: make(chan struct{}, 1),
+		maxLag: replica.DefaultMaxLag, wanted: make(chan struct{}, 1), startWanted: make(chan struct{}, 1),
 		partitions: map[key]*Partition{}, unopened: map[key]error{},
 	}
 }

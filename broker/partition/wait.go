@@ -153,6 +153,7 @@ func (p *Partition) fail(err error) news {
 	p.failed = err
 	p.watchers.wake()
 	p.endWatchers.wake()
+	p.lowWatchers.wake()
 	return p.dismiss(err)
 }
 
@@ -192,6 +193,7 @@ func (p *Partition) settle(ended bool) (n news) {
 	if moved || ended {
 		p.endWatchers.wake()
 	}
+	p.lowWatchers.wake()
 	return n
 }
 

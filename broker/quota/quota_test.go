@@ -198,3 +198,23 @@ func TestUsages(t *testing.T) {
 		t.Errorf("of a client that is told with its next portion: %+v, want %+v", got, want)
 	}
 }
+
+// Who shares a rate pays for what the others had.
+func TestShared(t *testing.T) {
+	var s Shared
+	now := time.Unix(1000, 0)
+	if got := s.Portion(0, now); got != math.MaxInt64 {
+		t.Errorf("without a rate: %d", got)
+	}
+	if got := s.Portion(100, now); got != 1000 {
+		t.Errorf("at first: %d, want %v", got, Window)
+	}
+	s.Spend(0, 1<<40, now) // of those without a rate
+	s.Spend(100, 1200, now)
+	if got := s.Portion(100, now.Add(1900*time.Millisecond)); got != 0 {
+		t.Errorf("while it is owed: %d", got)
+	}
+	if got := s.Portion(100, now.Add(3*time.Second)); got != 100 {
+		t.Errorf("when it is paid for: %d", got)
+	}
+}

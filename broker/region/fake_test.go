@@ -108,6 +108,8 @@ func (h *fakeHost) Throttle(bytesPerSecond int64, set bool) {
 	}
 }
 
+func (h *fakeHost) TopicDeleted(name string) { h.say("%s: deleted", name) }
+
 func (h *fakeHost) Stop(name string, index int32) error {
 	h.say("%s-%d: stop", name, index)
 	return nil

@@ -41,13 +41,15 @@ func (r *Region) prune(ctx context.Context, s *zk.Session) error {
 	if err != nil {
 		return err
 	}
-	r.forgetTopics(before, topics)
+	for _, name := range r.forgetTopics(before, topics) {
+		r.host.TopicDeleted(name)
+	}
 	return nil
 }
 
 // forgetTopics forgets those of before that do not exist, unless the controller has told
-// more of them since.
-func (r *Region) forgetTopics(before map[string]toldOf, exist []string) {
+// more of them since. It returns the forgotten ones.
+func (r *Region) forgetTopics(before map[string]toldOf, exist []string) (deleted []string) {
 	for _, name := range exist {
 		delete(before, name)
 	}
@@ -56,10 +58,11 @@ func (r *Region) forgetTopics(before map[string]toldOf, exist []string) {
 	for name, was := range before {
 		if t, ok := r.image.Topics[name]; ok && t == was.of && t.told == was.times {
 			delete(r.image.Topics, name)
-			r.unsaved = true
+			deleted, r.unsaved = append(deleted, name), true
 		}
 	}
 	r.publish()
+	return deleted
 }
 
 // toldOf is what the controller has told of a topic, to see whether there is more.

@@ -70,13 +70,16 @@ func (r *Region) UpdateMetadata(f From, u Update) error {
 	}
 	r.orders.Lock()
 	defer r.orders.Unlock()
-	moved, gone, unread, err := r.updateAll(f, u)
+	moved, gone, unread, deleted, err := r.updateAll(f, u)
 	if err != nil {
 		return err
 	}
+	for _, name := range deleted {
+		r.host.TopicDeleted(name)
+	}
 	r.learn(unread)
 	for _, known := range gone {
-		r.log.Warn("partition has moved to other brokers while this one was away; not served any more", "partition", known.order.String())
+		r.log.Info("partition is on other brokers; not served any more", "partition", known.order.String())
 		if err := r.halt(known); err != nil {
 			return err
 		}
@@ -86,13 +89,13 @@ func (r *Region) UpdateMetadata(f From, u Update) error {
 }
 
 // updateAll notes the news. It returns the brokers that have another address than
-// before, the partitions that this broker is no replica of any more, and the topics
-// whose settings are not known.
-func (r *Region) updateAll(f From, u Update) (moved []int32, gone []*replica, unread []string, err error) {
+// before, the partitions that this broker is no replica of any more, the topics whose
+// settings are not known, and those that were deleted.
+func (r *Region) updateAll(f From, u Update) (moved []int32, gone []*replica, unread, deleted []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.admit(f); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	if len(u.Brokers) > 0 {
 		before := maps.Clone(r.image.Brokers)
@@ -105,7 +108,9 @@ func (r *Region) updateAll(f From, u Update) (moved []int32, gone []*replica, un
 		}
 	}
 	for _, t := range u.Topics {
-		r.update(t)
+		if r.update(t) {
+			deleted = append(deleted, t.Name)
+		}
 		if now, ok := r.image.Topics[t.Name]; ok && !now.read {
 			unread = append(unread, t.Name)
 		}
@@ -113,13 +118,16 @@ func (r *Region) updateAll(f From, u Update) (moved []int32, gone []*replica, un
 	}
 	r.unsaved = true
 	r.publish()
-	return moved, gone, unread, nil
+	return moved, gone, unread, deleted, nil
 }
 
-// update takes news of one topic. r.mu is held.
-func (r *Region) update(u UpdatedTopic) {
-	if t, known := r.image.Topics[u.Name]; known && differ(t.ID, u.ID) { // made anew under its name
+// update takes news of one topic, and reports whether one of that name has gone. r.mu is
+// held.
+func (r *Region) update(u UpdatedTopic) (deleted bool) {
+	was, known := r.image.Topics[u.Name]
+	if known && differ(was.ID, u.ID) { // made anew under its name
 		delete(r.image.Topics, u.Name)
+		deleted = true
 	}
 	t := r.image.topic(u.Name)
 	if u.ID != (topic.ID{}) {
@@ -136,11 +144,14 @@ func (r *Region) update(u UpdatedTopic) {
 	}
 	if len(t.Partitions) == 0 {
 		delete(r.image.Topics, u.Name)
+		deleted = deleted || known
 	}
+	return deleted
 }
 
-// gone are this broker's replicas that a later leader epoch has not got any more: it
-// was away when it was to give them up. r.mu is held.
+// gone are this broker's replicas that a later leader epoch has not got any more. It
+// was away when it was to give them up, or the order follows: one of Kafka's controllers
+// tells all brokers who leads before it. r.mu is held.
 func (r *Region) gone(u UpdatedTopic) (gone []*replica) {
 	for index, p := range u.Partitions {
 		known, ok := r.replicas[cluster.TopicPartition{Topic: u.Name, Index: index}]

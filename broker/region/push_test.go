@@ -151,10 +151,21 @@ func TestUpdate(t *testing.T) {
 	leaders(2, -1, 3)
 	w.mustKnow(t, from(5, 70), at(2, deletedLeader, press))
 	leaders(2)
+	heard := func(want ...string) {
+		t.Helper()
+		if got := w.host.heard(); !slices.Equal(got, want) {
+			t.Errorf("the host has heard %q, want %q", got, want)
+		}
+	}
+	heard()
 	w.mustKnow(t, from(5, 70), at(1, 3, other))
 	leaders(-1, 3)
+	heard("press: deleted")
 	w.mustKnow(t, from(5, 70), at(1, deletedLeader, other))
 	leaders()
+	heard("press: deleted")
+	w.mustKnow(t, from(5, 70), at(1, deletedLeader, other))
+	heard()
 	for _, u := range []Update{at(-1, 2, press), at(maxPartitions, 2, press)} {
 		if err := w.UpdateMetadata(from(5, 70), u); !errors.Is(err, cluster.ErrUnknownPartition) {
 			t.Errorf("got %v", err)
@@ -238,7 +249,9 @@ func TestForgetTopics(t *testing.T) {
 	news("told", topic.ID{12})
 	news("anew", topic.ID{20})
 	news("new", topic.ID{21})
-	w.forgetTopics(before, []string{"stays"})
+	if got := w.forgetTopics(before, []string{"stays"}); !slices.Equal(got, []string{"goes"}) {
+		t.Errorf("forgotten are %q", got)
+	}
 	got := []string{}
 	for _, t := range w.Snapshot().Topics() {
 		got = append(got, t.Name)

@@ -89,6 +89,9 @@ type Host interface {
 	// SetAside puts the records of the partition, which is not open, where they are in
 	// nobody's way, and says where.
 	SetAside(name string, index int32) (path string, err error)
+	// TopicDeleted is called for a topic that the region has not got any more, be it that
+	// one was made anew under its name. It must not block.
+	TopicDeleted(name string)
 	// Follow has a partition that follows fetch from leader, whose address is another
 	// one than before.
 	Follow(o Order, leader cluster.Broker)

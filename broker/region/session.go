@@ -38,6 +38,17 @@ func (r *Region) current() (*zk.Session, error) {
 	return nil, ErrAway
 }
 
+// TakeProducerIDs takes the next block of producer ids, as brokers do whose controller
+// gives none.
+func (r *Region) TakeProducerIDs(ctx context.Context) (first, count int64, err error) {
+	s, err := r.current()
+	if err != nil {
+		return 0, 0, err
+	}
+	first, count, err = s.NextProducerIDs(ctx, r.cfg.Self.ID)
+	return first, count, away(err)
+}
+
 // Controller is the role that one broker of the region has.
 type Controller interface {
 	// Run has the role for one term, until ctx is done or another was elected.

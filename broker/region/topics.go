@@ -126,7 +126,7 @@ func (r *Region) CreatePartitions(ctx context.Context, p cluster.NewPartitions) 
 	if err != nil {
 		return err
 	}
-	if topic.Internal(p.Topic) {
+	if topic.Internal(p.Topic) && !p.Own {
 		return fmt.Errorf("%w: %s keeps its partitions", cluster.ErrInternalTopic, p.Topic)
 	}
 	for range maxTries {

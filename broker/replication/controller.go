@@ -25,6 +25,9 @@ type Controller struct {
 	Find func() (address string, brokerEpoch int64, ok bool)
 	// Dial makes a connection to an address; it must not wait for it.
 	Dial func(address string) Caller
+	// TakeIDs takes the next block of producer ids from ZooKeeper, where all controllers
+	// take them. It is for those that give none: Kafka's before 3.0.
+	TakeIDs func(ctx context.Context) (first, count int64, err error)
 }
 
 // link is a connection to whichever broker is the controller.

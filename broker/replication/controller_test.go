@@ -29,6 +29,7 @@ type controllers struct {
 	at      string     // the address of the controller; "": nobody is it
 	max     int16      // version of AlterPartition
 	answer  func(req kmsg.Request, resp kmsg.Response) (hangUp bool)
+	older   bool // before Kafka 3.0: AllocateProducerIds is not known
 	silent  bool // connections that are made now are never answered
 	asked   []kmsg.Request
 	askedAt []time.Time
@@ -98,8 +99,10 @@ func (c *controllers) respond(req kmsg.Request, resp kmsg.Response) (hangUp bool
 	if v, ok := resp.(*kmsg.ApiVersionsResponse); ok {
 		v.ApiKeys = []kmsg.ApiVersionsResponseApiKey{
 			{ApiKey: wire.AlterPartition, MaxVersion: c.max},
-			{ApiKey: wire.AllocateProducerIDs},
 			{ApiKey: wire.ControlledShutdown, MaxVersion: 3},
+		}
+		if !c.older {
+			v.ApiKeys = append(v.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: wire.AllocateProducerIDs})
 		}
 		return false
 	}
@@ -366,7 +369,7 @@ func TestProducerIDs(t *testing.T) {
 			return false
 		}
 		c := newControllers(give)
-		p := NewProducerIDs(c.of())
+		p := NewProducerIDs(c.of(), &idFile{}, quiet)
 		defer p.Close()
 		got := make(chan int64, 25)
 		for range cap(got) {
@@ -407,6 +410,43 @@ func TestProducerIDs(t *testing.T) {
 	})
 }
 
+// Where the controller of the moment gives no ids, ZooKeeper does.
+func TestProducerIDsWithAnOlderController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
+			out := resp.(*kmsg.AllocateProducerIDsResponse)
+			out.ProducerIDStart, out.ProducerIDLen = 9000, idShare
+			return false
+		})
+		c.older = true
+		var away error
+		taken := int64(0)
+		controller := c.of()
+		controller.TakeIDs = func(context.Context) (int64, int64, error) {
+			taken += 1000
+			return taken, idShare, away
+		}
+		p := NewProducerIDs(controller, &idFile{}, quiet)
+		defer p.Close()
+		block := func(first int64) {
+			t.Helper()
+			for want := first; want < first+idShare; want++ {
+				if id, err := p.Next(t.Context()); id != want || err != nil {
+					t.Fatalf("id %d, %v, want %d", id, err, want)
+				}
+			}
+		}
+		block(1000)
+		block(2000)
+		away = errors.New("ZooKeeper is away")
+		if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) || !errors.Is(err, away) {
+			t.Errorf("id %d, %v, want %v", id, err, away)
+		}
+		c.with(func() { c.older, c.at = false, "two:9092" })
+		block(9000)
+	})
+}
+
 func TestNoProducerIDs(t *testing.T) {
 	for name, spoil := range map[string]func(*controllers, *kmsg.AllocateProducerIDsResponse){
 		"notController": func(_ *controllers, r *kmsg.AllocateProducerIDsResponse) { r.ErrorCode = int16(wire.NotController) },
@@ -428,10 +468,29 @@ func TestNoProducerIDs(t *testing.T) {
 				if name == "nobody" {
 					c.at = ""
 				}
-				p := NewProducerIDs(c.of())
+				p := NewProducerIDs(c.of(), &idFile{}, quiet)
 				defer p.Close()
 				if id, err := p.Next(t.Context()); !errors.Is(err, partition.ErrNoProducerID) {
 					t.Errorf("id %d, error %v", id, err)
+				}
+			})
+		})
+	}
+}
+
+// Where nobody can take over, nobody is waited for.
+func TestShutdownOfTheLast(t *testing.T) {
+	for left, name := range []string{"alone", "theOtherGoes"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newControllers(func(_ kmsg.Request, resp kmsg.Response) bool {
+					resp.(*kmsg.ControlledShutdownResponse).PartitionsRemaining = []kmsg.ControlledShutdownResponsePartitionsRemaining{{Topic: "press"}}
+					return false
+				})
+				start := time.Now()
+				_, err := Shutdown(t.Context(), c.of(), func() bool { return len(c.asked) < left }, 3, time.Second)
+				if !errors.Is(err, ErrNoOthers) || len(c.asked) != left || time.Since(start) != time.Duration(left)*time.Second {
+					t.Errorf("%v after %d requests and %v", err, len(c.asked), time.Since(start))
 				}
 			})
 		})
@@ -469,7 +528,7 @@ func TestShutdown(t *testing.T) {
 					return false
 				})
 				start := time.Now()
-				remaining, err := Shutdown(t.Context(), c.of(), 3, 5*time.Second)
+				remaining, err := Shutdown(t.Context(), c.of(), func() bool { return true }, 3, 5*time.Second)
 				if !slices.Equal(remaining, tc.remaining) || !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) || len(c.asked) != tc.asked {
 					t.Errorf("remaining %v, %v, after %d requests", remaining, err, len(c.asked))
 				}

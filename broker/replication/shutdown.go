@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,15 +15,22 @@ import (
 // shutdownMax is the version of ControlledShutdown that is used where it is offered.
 const shutdownMax = 3
 
+// ErrNoOthers is returned by Shutdown when nobody is left who could take over.
+var ErrNoOthers = errors.New("no broker with other replicas is alive")
+
 // Shutdown has the controller give this broker's leaderships to others, so that it
 // can go without anyone noticing. It asks up to attempts times, with pauses between,
-// and returns what this broker still leads when it gives up.
-func Shutdown(ctx context.Context, c Controller, attempts int, pause time.Duration) (remaining []cluster.TopicPartition, err error) {
+// for as long as there are others, and returns what this broker still leads when it
+// gives up.
+func Shutdown(ctx context.Context, c Controller, others func() bool, attempts int, pause time.Duration) (remaining []cluster.TopicPartition, err error) {
 	l := link{Controller: c}
 	defer l.close()
 	for i := range attempts {
 		if i > 0 && !rest(ctx, pause) {
 			return remaining, context.Cause(ctx)
+		}
+		if !others() {
+			return remaining, ErrNoOthers
 		}
 		remaining, err = shutdown(ctx, &l)
 		if err == nil && len(remaining) == 0 || ctx.Err() != nil {

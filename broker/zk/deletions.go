@@ -34,9 +34,13 @@ func (t *Term) Deletions(ctx context.Context) ([]string, error) {
 	return t.s.Deletions(ctx, t.watch(cluster.Change{Kind: cluster.DeletionsChanged}))
 }
 
-// FinishDeletion removes a topic: its partitions first, the request last, so that a
-// controller that follows goes on where this one stopped.
+// FinishDeletion removes a topic: its partitions before the topic, the request last, so
+// that a controller that follows goes on where this one stopped. What Kafka does not
+// know of it goes first, while nobody can make a topic of that name.
 func (t *Term) FinishDeletion(ctx context.Context, name string) error {
+	if err := t.remove(ctx, ownPath(name)); err != nil {
+		return err
+	}
 	if err := t.removeTree(ctx, topicPath(name), 4); err != nil {
 		return err
 	}

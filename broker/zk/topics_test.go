@@ -207,13 +207,16 @@ func testStates(t *testing.T, address string) {
 // A deleted topic leaves nothing; a refused deletion leaves the topic.
 func testDeletion(t *testing.T, address string) {
 	s, _ := begin(t, config(address))
+	if err := s.ensure(t.Context(), ownTopicsPath); err != nil {
+		t.Fatal(err)
+	}
 	before := treeText(t, s, "/")
 	term, won, err := s.Elect(t.Context(), 1)
 	if err != nil || !won {
 		t.Fatal(won, err)
 	}
 	assigned := cluster.TopicAssignment{Partitions: map[int32]cluster.Assignment{0: {Replicas: []int32{1}}}}
-	if err := s.CreateTopic(t.Context(), "t", assigned, nil, -1); err != nil {
+	if err := s.CreateTopic(t.Context(), "t", assigned, map[string]string{"headwater.full": "reject"}, 7); err != nil {
 		t.Fatal(err)
 	}
 	tp := cluster.TopicPartition{Topic: "t"}

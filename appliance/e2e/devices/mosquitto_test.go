@@ -3,7 +3,10 @@
 package devices
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -60,6 +63,74 @@ func TestMosquittoSession(t *testing.T) {
 	if got := command(t, "", listen("-C", "2")...); got != "10\n20\n" {
 		t.Errorf("it got %q", got)
 	}
+}
+
+// Devices do as README says: mosquitto_sub with a session that lasts subscribes again at
+// each start, gets what waits for it, and listens on. It numbers its subscription as that
+// message is numbered.
+func TestMosquittoSessionListensOn(t *testing.T) {
+	p := start(t)
+	for _, version := range []string{"311", "5"} {
+		for _, restarted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/restarted=%v", version, restarted), func(t *testing.T) {
+				device := fmt.Sprintf("m%s-%v", version, restarted)
+				send := func(value string) {
+					t.Helper()
+					command(t, "", mosquittoArgs(t, "mosquitto_pub", p, version, "-t", "commands/"+device, "-q", "1", "-m", value)...)
+				}
+				listen := func(args ...string) []string {
+					return mosquittoArgs(t, "mosquitto_sub", p, version, append([]string{"-t", "commands/" + device, "-q", "1", "-i", device, "-c"}, args...)...)
+				}
+				command(t, "", listen("-E")...) // leaves once it has subscribed
+				send("start")
+				if restarted {
+					restart(t, p)
+				}
+				said := follow(t, listen("-C", "2")...)
+				if got := <-said; got != "start" {
+					t.Fatalf("it says %q", got)
+				}
+				send("stop")
+				if got := <-said; got != "stop" {
+					t.Fatalf("it says %q", got)
+				}
+				if got, more := <-said; more {
+					t.Errorf("it says %q besides", got)
+				}
+			})
+		}
+	}
+}
+
+// follow runs a program, and returns the lines that it writes to both of its outputs. It
+// is killed when the test ends.
+func follow(t *testing.T, args ...string) <-chan string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		cmd.Stderr = cmd.Stdout
+		err = cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	said := make(chan string, 10)
+	go func() {
+		defer close(said)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			said <- lines.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		for range said {
+		}
+		cmd.Wait() // it may have been killed, which is an error
+	})
+	return said
 }
 
 // What is retained comes to who subscribes later.

@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -33,6 +34,8 @@ type Broker struct {
 	Prefix []string
 	// HeapMiB is the size of its heap; 0 is 256.
 	HeapMiB int
+	// Version is Kafka's; "" is KafkaVersion.
+	Version string
 
 	process.Program
 }
@@ -42,7 +45,7 @@ func (b *Broker) LogDir() string { return filepath.Join(b.Dir, "logs") }
 
 // Start starts the broker, and does not wait.
 func (b *Broker) Start(ctx context.Context) error {
-	jars, err := ClassPath(ctx, serverPOM(), KafkaVersion)
+	jars, err := ClassPath(ctx, serverPOM(), cmp.Or(b.Version, KafkaVersion))
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,33 @@ import (
 // reorder and repeat nothing, and lead no reader back, whatever happens to them.
 func TestRegion(t *testing.T) { seeded(t, start(t, 1, ours(3)...), 11, time.Minute) }
 
+// everyKind is a seed whose plan has, within ninety seconds, kills, freezes, cuts one way
+// and both ways, slow and late lines, of leaders and controllers, of ZooKeeper's leader
+// and its followers, one and several at once.
+const everyKind, ofFive = 1523, 90 * time.Second
+
 // Five brokers with three ZooKeeper servers.
-func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), 12, time.Minute) }
+func TestRegionOfFive(t *testing.T) { seeded(t, start(t, 3, ours(5)...), everyKind, ofFive) }
+
+// The plan above is drawn: another way to draw would leave kinds of faults out unseen.
+func TestRegionOfFiveMeetsAll(t *testing.T) {
+	met := map[string]bool{}
+	for _, s := range nemesis.Plan(everyKind, ofFive, anything) {
+		for _, f := range s.Faults {
+			met[string(f.Op)], met[string(f.Target)] = true, true
+		}
+		met["several at once"] = met["several at once"] || len(s.Faults) > 1
+	}
+	for _, kind := range []string{
+		string(nemesis.Kill), string(nemesis.KillAll), string(nemesis.Freeze), string(nemesis.Deafen), string(nemesis.CutOff),
+		string(nemesis.CutPair), string(nemesis.Slow), string(nemesis.Delay), string(nemesis.Leader), string(nemesis.Controller),
+		string(nemesis.ZKLeader), string(nemesis.ZKFollower), "several at once",
+	} {
+		if !met[kind] {
+			t.Errorf("the plan of seed %d has no %q", everyKind, kind)
+		}
+	}
+}
 
 // Behind proxies, where namespaces are not permitted.
 func TestRegionOnLoopback(t *testing.T) {

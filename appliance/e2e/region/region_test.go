@@ -6,7 +6,8 @@
 // in headwater is not theirs.
 //
 // HEADWATER_REGION_SEED repeats a plan and HEADWATER_REGION_MINUTES makes the seeded tests
-// last longer. A test keeps its history and its machines' logs in the directory that
+// last longer. HEADWATER_REGION_KAFKA has stock Kafka be of another version than 3.9: 2.8.2.
+// A test keeps its history and its machines' logs in the directory that
 // HEADWATER_REGION_HISTORY names; one that fails keeps them in any case, in that for
 // temporary files if no other is named, and with HEADWATER_REGION_KEEP=1 what the machines
 // have on disk too.
@@ -147,10 +148,13 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// stockVersion is Kafka's, if it is not the newest.
+var stockVersion = os.Getenv("HEADWATER_REGION_KAFKA")
+
 // stock are n brokers of Kafka's.
 func stock(n int, protocol string) (all []cluster.BrokerConfig) {
 	for range n {
-		all = append(all, cluster.BrokerConfig{Kind: cluster.Stock, Protocol: protocol})
+		all = append(all, cluster.BrokerConfig{Kind: cluster.Stock, Version: stockVersion, Protocol: protocol})
 	}
 	return all
 }

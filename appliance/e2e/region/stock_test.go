@@ -61,15 +61,16 @@ func onLoopback(t *testing.T, brokers []cluster.BrokerConfig) *cluster.Cluster {
 	return startConfig(t, cluster.Config{ZooKeepers: 1, Brokers: brokers, Network: n})
 }
 
+// anything may happen in a plan of a seed.
+var anything = nemesis.Options{Brokers: true, ZooKeeper: true, Pause: 4 * time.Second, Last: 10 * time.Second}
+
 // seeded lets a plan of a seed happen to a cluster.
 func seeded(t *testing.T, c *cluster.Cluster, def uint64, last time.Duration) {
 	t.Helper()
 	s := seed(t, def)
 	trial{
 		workload: fast(s), settings: twoOfThree,
-		plan: nemesis.Plan(s, duration(t, last), nemesis.Options{
-			Brokers: true, ZooKeeper: true, Pause: 4 * time.Second, Last: 10 * time.Second,
-		}),
+		plan: nemesis.Plan(s, duration(t, last), anything),
 	}.run(t, c)
 }
 

@@ -33,7 +33,7 @@ In another terminal, in this directory:
   nats -s %[6]s request telemetry.press3.temp 21.6
   kcat -C -b %[1]s -t telemetry -o beginning -e -f '%%p/%%o %%k %%s\n'
 
-  # kill a hub: within 6 s the other one leads all, and it goes on
+  # kill a hub: in 6 to 8 s its session is over and the other one leads all; it goes on
   kill -9 $(cat %[7]s)
   echo 'still here' | kcat -P -b %[2]s -t notes -X acks=all
   kcat -L -b %[2]s -t notes

@@ -70,6 +70,16 @@ func ask(ctx context.Context, address string, req kmsg.Request) (kmsg.Response, 
 	return cl.SeedBrokers()[0].Request(ctx, req)
 }
 
+// ProducerID has the broker at an address, and no other, give an id to a producer.
+func ProducerID(ctx context.Context, address string) (int64, error) {
+	resp, err := ask(ctx, address, kmsg.NewPtrInitProducerIDRequest())
+	if err != nil {
+		return 0, err
+	}
+	given := resp.(*kmsg.InitProducerIDResponse)
+	return given.ProducerID, kerr.ErrorForCode(given.ErrorCode)
+}
+
 // Topic is one to create.
 type Topic struct {
 	Name       string

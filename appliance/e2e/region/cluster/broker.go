@@ -34,6 +34,8 @@ type BrokerConfig struct {
 	Dir       string
 	// Rack is where the broker stands; a reader that says the same reads there.
 	Rack string
+	// Version is a stock broker's; "" is the newest that has a ZooKeeper mode.
+	Version string
 	// Protocol is a stock broker's inter.broker.protocol.version; "" is the newest.
 	Protocol string
 	// CardBytes is the size of a file system of the broker's own, whose power can be cut;
@@ -94,7 +96,7 @@ func NewBroker(seat *network.Seat, cfg BrokerConfig) (*Broker, error) {
 func (b *Broker) stock(cfg BrokerConfig) {
 	k := &jvm.Broker{
 		ID: cfg.ID, Listen: b.seat.Listen(kafkaPort), Advertise: b.Address, ZooKeeper: cfg.ZooKeeper, Dir: cfg.Dir,
-		Protocol: cfg.Protocol, Settings: maps.Clone(cfg.Settings), Prefix: b.seat.Prefix(), HeapMiB: cfg.HeapMiB,
+		Protocol: cfg.Protocol, Settings: maps.Clone(cfg.Settings), Prefix: b.seat.Prefix(), HeapMiB: cfg.HeapMiB, Version: cfg.Version,
 	}
 	if cfg.Rack != "" {
 		if k.Settings == nil {

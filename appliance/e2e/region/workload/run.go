@@ -131,7 +131,7 @@ func (w *Run) readAll(ctx context.Context) (map[int32]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	ends, err := Offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -1)
+	ends, err := w.settled(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,27 @@ func (w *Run) readAll(ctx context.Context) (map[int32]int64, error) {
 		}
 	}
 	return ends, nil
+}
+
+// settled waits until all that leaders have can be read, and returns where the partitions
+// end then. Before that a reader may see more than a moment ago was there to be read:
+// what was acked by a leader alone, or to nobody.
+func (w *Run) settled(ctx context.Context, cl *kgo.Client) (map[int32]int64, error) {
+	for {
+		written, err := offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -1, aReplica)
+		if err != nil {
+			return nil, err
+		}
+		ends, err := Offsets(ctx, cl, w.cfg.Topic, w.cfg.Partitions, -1)
+		if err != nil || maps.Equal(written, ends) {
+			return ends, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("written up to %v, to be read up to %v: %w", written, ends, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (w *Run) readPartition(ctx context.Context, partition int32, next, end int64) error {
@@ -169,6 +190,16 @@ func (w *Run) readPartition(ctx context.Context, partition int32, next, end int6
 // Offsets asks for the offset at a timestamp of every partition: -1 the end, -2 the
 // beginning.
 func Offsets(ctx context.Context, cl *kgo.Client, topic string, partitions int32, timestamp int64) (map[int32]int64, error) {
+	return offsets(ctx, cl, topic, partitions, timestamp, aReader)
+}
+
+// Who asks: a follower is told where a log ends, a reader how far it may be read.
+const (
+	aReader  = -1
+	aReplica = 1
+)
+
+func offsets(ctx context.Context, cl *kgo.Client, topic string, partitions int32, timestamp int64, who int32) (map[int32]int64, error) {
 	t := kmsg.NewListOffsetsRequestTopic()
 	t.Topic = topic
 	for partition := range partitions {
@@ -177,7 +208,7 @@ func Offsets(ctx context.Context, cl *kgo.Client, topic string, partitions int32
 		t.Partitions = append(t.Partitions, p)
 	}
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.ReplicaID, req.Topics = -1, append(req.Topics, t)
+	req.ReplicaID, req.Topics = who, append(req.Topics, t)
 	found := map[int32]int64{}
 	for _, shard := range cl.RequestSharded(ctx, req) {
 		if shard.Err != nil {
