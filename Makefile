@@ -2,13 +2,17 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
 ARGS     ?=
+SITE     ?=
+KEYS     ?=
+MKIMAGE   = $(GO) run ./firmware/cmd/mkimage -go "$(GO)" -headwater bin/headwater-linux-arm64 -version "$(VERSION)" -time $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)) \
+		$(if $(SITE),-site "$(SITE)") $(if $(KEYS),-keys "$(KEYS)") -zst $(ARGS)
 TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
 
 .DEFAULT_GOAL := help
-.PHONY: help run region build test check fuzz bench interop trials regionbench
+.PHONY: help run region build arm64 firmware firmware-rpi test check fuzz bench interop trials regionbench
 
 help: ## list what make can do
-	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
 	bin/headwater serve --data.dir=./data $(ARGS)
@@ -18,6 +22,15 @@ region: build ## start a region here: ZooKeeper, two hubs and a gateway, with da
 
 build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+
+arm64:
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater-linux-arm64 ./appliance/cmd/headwater
+
+firmware: arm64 ## build the image for arm64 machines with UEFI, bin/headwater-arm64.img and .zst (SITE=file KEYS=file VERSION=1.2.3)
+	.ci/needs mke2fs apt-get dpkg-deb && $(MKIMAGE) -o bin/headwater-arm64.img
+
+firmware-rpi: arm64 ## build the image for a Raspberry Pi, bin/headwater-rpi.img and .zst (as firmware)
+	.ci/needs mke2fs apt-get dpkg-deb && $(MKIMAGE) -machine rpi -o bin/headwater-rpi.img
 
 test: ## run all Go tests, after getting what they need
 	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...

@@ -79,6 +79,9 @@ var houseMap = []room{
 
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
+	{"firmware/image", "firmware/layout", "github.com/klauspost/compress"},
+	{"firmware/parts", "", ""},
+	{"firmware/cmd/mkimage", "firmware/image firmware/parts", "github.com/klauspost/compress"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},

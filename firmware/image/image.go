@@ -27,9 +27,10 @@ var ErrSpec = errors.New("no image can be made of this")
 
 // Spec is one image.
 type Spec struct {
-	// Boot is what lies on the boot partition, and Root on the root of slot a. Slot
-	// b is empty.
-	Boot, Root []File
+	// Boot is what lies on the boot partition.
+	Boot []File
+	// Root is the root of slot a, by Squashfs. Slot b is empty.
+	Root []byte
 	// Time is on every file and file system.
 	Time time.Time
 	// VisibleBoot has the boot partition stand in the MBR too, for machines whose
@@ -110,15 +111,11 @@ func (s Spec) write(f *os.File) error {
 	if err := writeFAT(io.NewOffsetWriter(f, parts[0].Start), parts[0].Bytes, s.Boot, s.Time); err != nil {
 		return fmt.Errorf("%s: %w", parts[0].Label, err)
 	}
-	s.progress("%s: squashfs of %d files, %.1f MB", parts[1].Label, len(s.Root), megabytes(s.Root))
-	root, err := Squashfs(s.Root, s.Time)
-	if err != nil {
-		return fmt.Errorf("%s: %w", parts[1].Label, err)
+	if int64(len(s.Root)) > parts[1].Bytes {
+		return fmt.Errorf("%w: the root has %.1f MB, and its partition room for %.1f MB", ErrSpec, float64(len(s.Root))/1e6, float64(parts[1].Bytes)/1e6)
 	}
-	if int64(len(root)) > parts[1].Bytes {
-		return fmt.Errorf("%w: the root has %.1f MB, and its partition room for %.1f MB", ErrSpec, float64(len(root))/1e6, float64(parts[1].Bytes)/1e6)
-	}
-	_, err = f.WriteAt(root, parts[1].Start)
+	s.progress("%s: squashfs, %.1f MB", parts[1].Label, float64(len(s.Root))/1e6)
+	_, err := f.WriteAt(s.Root, parts[1].Start)
 	return err
 }
 
