@@ -81,12 +81,13 @@ var houseMap = []room{
 	{"firmware/layout", "", ""},
 	{"firmware/image", "firmware/layout", "github.com/klauspost/compress"},
 	{"firmware/parts", "", ""},
-	{"firmware/cmd/mkimage", "firmware/image firmware/parts", "github.com/klauspost/compress"},
+	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts", "github.com/klauspost/compress"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
+	{"appliance/e2e/firmware/machine", "appliance/process", ""},
 	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/card", "", ""},
 	{"appliance/e2e/region/checker", "", ""},

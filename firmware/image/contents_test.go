@@ -2,11 +2,17 @@ package image
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/headwater/headwater/appliance/config"
+	"github.com/headwater/headwater/firmware/boot/site"
 	"github.com/headwater/headwater/firmware/layout"
 )
 
@@ -66,6 +72,29 @@ func TestRPiFiles(t *testing.T) {
 	}
 	if _, err := FilesMatching(fstest.MapFS{}, "*.elf"); !errors.Is(err, ErrSpec) {
 		t.Errorf("with no firmware: %v", err)
+	}
+}
+
+// The template says nothing as it is. With each # taken away that stands before a key
+// it is a site file, and says something of each of them.
+func TestSiteTemplate(t *testing.T) {
+	if got, err := site.Parse(SiteTemplate); err != nil || !reflect.DeepEqual(got, site.Default()) {
+		t.Errorf("as it is: %+v (%v)", got, err)
+	}
+	bare := regexp.MustCompile(`(?m)^#([^ ]|  )`).ReplaceAll(SiteTemplate, []byte("$1"))
+	got, err := site.Parse(bare)
+	if err != nil {
+		t.Fatalf("without its #: %v\n%s", err, bare)
+	}
+	if got.Hostname == site.Default().Hostname || !got.Network.Gateway.IsValid() || len(got.NTP) == 0 || len(got.Files) == 0 || !got.Sets("nats.tls.cert") {
+		t.Errorf("without its # it says %+v", got)
+	}
+	file := filepath.Join(t.TempDir(), "headwater.yaml")
+	if err := os.WriteFile(file, got.Settings, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(file, nil, nil); err != nil {
+		t.Errorf("its settings: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/headwater/headwater/firmware/boot/site"
 	"github.com/headwater/headwater/firmware/image"
 	"github.com/headwater/headwater/firmware/parts"
 )
@@ -90,6 +91,9 @@ func (o options) bootFiles(ctx context.Context) ([]image.File, error) {
 		if *file.data, err = os.ReadFile(file.name); err != nil {
 			return nil, err
 		}
+	}
+	if _, err := site.Parse(boot.Site); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.site, err)
 	}
 	if o.keys != "" {
 		if err := image.CheckKeys(boot.Keys); err != nil {
