@@ -17,22 +17,31 @@ import (
 // maxPart bounds what is read of a package: the largest part has 2 MB.
 const maxPart = 32 << 20
 
-// File returns the file of the package. It is taken from path, a package or the file
-// itself, or fetched when path is empty.
-func (d Deb) File(ctx context.Context, path string) ([]byte, error) {
+// Files returns the file of the package, and its licence. They are taken from path, a
+// package or the file itself, which then comes without one; or fetched when path is
+// empty.
+func (d Deb) Files(ctx context.Context, path string) (file, notice []byte, err error) {
 	switch {
 	case path == "":
-		var err error
 		if path, err = d.fetch(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	case !strings.HasSuffix(path, ".deb"):
-		return os.ReadFile(path)
+		file, err = os.ReadFile(path)
+		return file, nil, err
 	}
 	if err := d.check(path); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return d.unpack(ctx, path)
+	archive, err := d.unpack(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if file, err = member(bytes.NewReader(archive), d.Member); err != nil {
+		return nil, nil, err
+	}
+	notice, err = member(bytes.NewReader(archive), d.Notice)
+	return file, notice, err
 }
 
 // Name is that of the package's file.
@@ -50,7 +59,7 @@ func (d Deb) check(path string) error {
 	return nil
 }
 
-// unpack takes the file out of the package.
+// unpack returns the files of the package, as a tar archive.
 func (d Deb) unpack(ctx context.Context, path string) ([]byte, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", path)
@@ -58,7 +67,7 @@ func (d Deb) unpack(ctx context.Context, path string) ([]byte, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: dpkg-deb takes %s apart, and failed: %w %s", ErrPart, filepath.Base(path), err, strings.TrimSpace(said.String()))
 	}
-	return member(&out, d.Member)
+	return out.Bytes(), nil
 }
 
 func member(archive io.Reader, name string) ([]byte, error) {

@@ -8,9 +8,7 @@
 // part fetch it twice.
 package parts
 
-import (
-	"errors"
-)
+import "errors"
 
 // ErrPart is a part that cannot be had, or is not the one that was pinned.
 var ErrPart = errors.New("part of the image")
@@ -26,6 +24,7 @@ type Deb struct {
 	Package, Arch, Version string
 	SHA256                 string // of the package
 	Member                 string // path of the file in it
+	Notice                 string // path of its licence in it
 }
 
 // The parts. A new version is one that the image's tests were run with.
@@ -38,10 +37,12 @@ var (
 		Package: "systemd-boot-efi", Arch: "arm64", Version: "252.39-1~deb12u2",
 		SHA256: "d75fbbfa90d37d409e7e65f1149afd770bc17daa3f15f49ef651f608fe7e1dbc",
 		Member: "usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
+		Notice: "usr/share/doc/systemd-boot-efi/copyright",
 	}
 	E2fsck = Deb{
 		Package: "e2fsck-static", Arch: "arm64", Version: "1.47.0-2+b2",
 		SHA256: "c737ccfa53974dcbe1b5d44fdaf64d8127c050aad6ebd25309d1b74636fa9949",
 		Member: "sbin/e2fsck.static",
+		Notice: "usr/share/doc/e2fsck-static/copyright",
 	}
 )

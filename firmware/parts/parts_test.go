@@ -47,6 +47,7 @@ func testDeb(t *testing.T, text string) (d Deb, path string) {
 	for name, data := range map[string]string{
 		"DEBIAN/control": "Package: part\nVersion: 1.0\nArchitecture: arm64\nMaintainer: nobody <nobody@example.org>\nDescription: a part\n",
 		"usr/lib/part":   text,
+		"usr/doc/part":   "its licence",
 	} {
 		file := filepath.Join(root, filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(data), 0o644)); err != nil {
@@ -61,7 +62,7 @@ func testDeb(t *testing.T, text string) (d Deb, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Deb{Package: "part", Arch: "arm64", Version: "1.0", SHA256: fmt.Sprintf("%x", sha256.Sum256(data)), Member: "usr/lib/part"}, path
+	return Deb{Package: "part", Arch: "arm64", Version: "1.0", SHA256: fmt.Sprintf("%x", sha256.Sum256(data)), Member: "usr/lib/part", Notice: "usr/doc/part"}, path
 }
 
 // fakeApt stands first on the PATH as apt-get, and downloads deb when it is asked to.
@@ -84,9 +85,9 @@ func TestDebIsFetchedOnce(t *testing.T) {
 	d, path := testDeb(t, "the part")
 	calls := fakeApt(t, path)
 	for range 2 {
-		got, err := d.File(t.Context(), "")
-		if err != nil || string(got) != "the part" {
-			t.Fatalf("got %q (%v)", got, err)
+		got, notice, err := d.Files(t.Context(), "")
+		if err != nil || string(got) != "the part" || string(notice) != "its licence" {
+			t.Fatalf("got %q and %q (%v)", got, notice, err)
 		}
 	}
 	if said, err := os.ReadFile(calls); err != nil || string(said) != "update\ndownload\n" {
@@ -107,7 +108,7 @@ func TestDebOther(t *testing.T) {
 	d, other := got, d.SHA256
 	fakeApt(t, path)
 	for name, from := range map[string]string{"fetched": "", "handed over": path} {
-		_, err := d.File(t.Context(), from)
+		_, _, err := d.Files(t.Context(), from)
 		if !errors.Is(err, ErrPart) || !strings.Contains(err.Error(), d.SHA256) || !strings.Contains(err.Error(), other) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -116,7 +117,7 @@ func TestDebOther(t *testing.T) {
 	if err := os.WriteFile(bare, []byte("own"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := d.File(t.Context(), bare); err != nil || string(got) != "own" {
+	if got, _, err := d.Files(t.Context(), bare); err != nil || string(got) != "own" {
 		t.Errorf("a bare file: %q (%v)", got, err)
 	}
 }
@@ -125,7 +126,7 @@ func TestDebOther(t *testing.T) {
 func TestDebWithoutApt(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if _, err := SystemdBoot.File(t.Context(), ""); !errors.Is(err, ErrPart) || !strings.Contains(err.Error(), "hand it over") {
+	if _, _, err := SystemdBoot.Files(t.Context(), ""); !errors.Is(err, ErrPart) || !strings.Contains(err.Error(), "hand it over") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -30,10 +30,11 @@ func build(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	e2fsck, err := o.checker(ctx)
+	e2fsck, notice, err := o.checker(ctx)
 	if err != nil {
 		return err
 	}
+	boot = append(boot, notices(o.machine, notice)...)
 	when := time.Unix(o.when, 0).UTC()
 	say("packing the root: headwater %.1f MB, e2fsck %.1f MB", float64(len(headwater))/1e6, float64(len(e2fsck))/1e6)
 	root, err := image.Squashfs(image.RootFiles(headwater, e2fsck), when)
@@ -111,11 +112,12 @@ func (o options) efiFiles(ctx context.Context, boot image.Boot) (files []image.F
 		return nil, err
 	}
 	sayFetched(parts.SystemdBoot, o.loader)
-	loader, err := parts.SystemdBoot.File(ctx, o.loader)
+	loader, notice, err := parts.SystemdBoot.Files(ctx, o.loader)
 	if err != nil {
 		return nil, err
 	}
-	return boot.EFI(loader), nil
+	files = append(boot.EFI(loader), licence("systemd-boot", notice)...)
+	return o.withKernelLicence(ctx, parts.KernelARM64, files)
 }
 
 // rpiFiles takes the firmware of all models: which one it is does not show before the
@@ -143,7 +145,16 @@ func (o options) rpiFiles(ctx context.Context, boot image.Boot) (files []image.F
 		}
 		blobs = append(blobs, found...)
 	}
-	return boot.RPi(blobs), nil
+	return o.withKernelLicence(ctx, parts.KernelRPi, boot.RPi(blobs))
+}
+
+// withKernelLicence adds it, unless the kernel is one that was handed over.
+func (o options) withKernelLicence(ctx context.Context, m parts.Module, files []image.File) ([]image.File, error) {
+	if o.kernel != "" {
+		return files, nil
+	}
+	text, err := m.File(ctx, o.goCommand, "LICENSE.linux")
+	return append(files, licence("linux", text)...), err
 }
 
 // kernelOf reads the kernel, and leaves a copy for bundles.
@@ -161,12 +172,12 @@ func (o options) kernelOf(ctx context.Context, m parts.Module) (kernel []byte, e
 	return kernel, os.WriteFile(o.beside(".vmlinuz"), kernel, 0o644)
 }
 
-func (o options) checker(ctx context.Context) ([]byte, error) {
+func (o options) checker(ctx context.Context) (e2fsck, notice []byte, err error) {
 	if o.e2fsck == noE2fsck {
-		return nil, nil
+		return nil, nil, nil
 	}
 	sayFetched(parts.E2fsck, o.e2fsck)
-	return parts.E2fsck.File(ctx, o.e2fsck)
+	return parts.E2fsck.Files(ctx, o.e2fsck)
 }
 
 func sayFetched(d parts.Deb, file string) {
