@@ -25,7 +25,8 @@ func notices(machine string, e2fsck []byte) []image.File {
 `, parts.FirmwareRPi.Path, parts.FirmwareRPi.Version)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `This image has programs of others in it, beside headwater.
+	fmt.Fprintf(&b, `This image has programs of others in it, beside headwater; these,
+unless who built it put others in their place.
 
 Linux, hw/a/vmlinuz: GPL-2.0. Built by the gokrazy project: the Go module
   %s %s
