@@ -1,5 +1,6 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILT    ?= $(shell git log -1 --format=%ct 2>/dev/null)
 FUZZTIME ?= 10s
 ARGS     ?=
 TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
@@ -17,7 +18,7 @@ region: build ## start a region here: ZooKeeper, two hubs and a gateway, with da
 	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)" -o bin/headwater ./appliance/cmd/headwater
 
 test: ## run all Go tests, after getting what they need
 	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...
