@@ -1,10 +1,11 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILT    ?= $(shell git log -1 --format=%ct 2>/dev/null)
 FUZZTIME ?= 10s
 ARGS     ?=
 SITE     ?=
 KEYS     ?=
-MKIMAGE   = $(GO) run ./firmware/cmd/mkimage -go "$(GO)" -headwater bin/headwater-linux-arm64 -version "$(VERSION)" -time $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)) \
+MKIMAGE   = $(GO) run ./firmware/cmd/mkimage -go "$(GO)" -headwater bin/headwater-linux-arm64 -version "$(VERSION)" $(if $(BUILT),-time $(BUILT)) \
 		$(if $(SITE),-site "$(SITE)") $(if $(KEYS),-keys "$(KEYS)") -zst $(ARGS)
 TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
 
@@ -21,10 +22,10 @@ region: build ## start a region here: ZooKeeper, two hubs and a gateway, with da
 	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)" -o bin/headwater ./appliance/cmd/headwater
 
 arm64:
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater-linux-arm64 ./appliance/cmd/headwater
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)" -o bin/headwater-linux-arm64 ./appliance/cmd/headwater
 
 firmware: arm64 ## build the image for arm64 machines with UEFI, bin/headwater-arm64.img and .zst (SITE=file KEYS=file VERSION=1.2.3)
 	.ci/needs mke2fs apt-get dpkg-deb && $(MKIMAGE) -o bin/headwater-arm64.img

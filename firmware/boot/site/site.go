@@ -216,3 +216,6 @@ func sets(node *yaml.Node, name string) bool {
 	}
 	return false
 }
+
+// ForgetSettings makes a site of which only the rest counts.
+func (s *Site) ForgetSettings() { s.Settings, s.settings = nil, nil }
