@@ -30,7 +30,7 @@ func TestBoots(t *testing.T) {
 	publishMQTT(t, m, "telemetry/press4/temp", "22.5")
 
 	want := []string{"21.5", "22.5"}
-	if got := kcatRead(t, m, "telemetry"); !slices.Equal(got, want) {
+	if got := values(t, m, "telemetry"); !slices.Equal(got, want) {
 		t.Errorf("kcat read %q, want %q", got, want)
 	}
 	if err := m.Kill(); err != nil {
@@ -40,7 +40,7 @@ func TestBoots(t *testing.T) {
 		t.Errorf("boot entries are %q (%v), want the one good one", entries, err)
 	}
 	powerOn(t, m)
-	if got := kcatRead(t, m, "telemetry"); !slices.Equal(got, want) {
+	if got := values(t, m, "telemetry"); !slices.Equal(got, want) {
 		t.Errorf("after a power cut kcat read %q, want %q", got, want)
 	}
 }

@@ -82,20 +82,25 @@ func powerOn(t *testing.T, m *machine.Machine) {
 	t.Logf("ready %.1f s after power-on", time.Since(start).Seconds())
 }
 
-// kcatRead reads a topic to its end with kcat, one value a line.
-func kcatRead(t *testing.T, m *machine.Machine, topic string) []string {
+// kcat reads a topic to its end with kcat, each record as format says.
+func kcat(t *testing.T, m *machine.Machine, topic, format string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "kcat", "-b", m.Kafka, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%s\n").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "kcat", "-b", m.Kafka, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", format).CombinedOutput()
 	if err != nil {
 		t.Fatalf("kcat: %v\n%s", err, out)
 	}
-	return strings.Fields(string(out))
+	return string(out)
 }
 
-// onCard returns what a tool says of a partition's content, cut out of m's disk. m is
-// off.
+// values reads a topic's.
+func values(t *testing.T, m *machine.Machine, topic string) []string {
+	t.Helper()
+	return strings.Fields(kcat(t, m, topic, "%s\n"))
+}
+
+// onCard copies what is on m's disk from startMiB on into a file. m is off.
 func onCard(t *testing.T, m *machine.Machine, startMiB int) (part string) {
 	t.Helper()
 	part = filepath.Join(t.TempDir(), "part")
