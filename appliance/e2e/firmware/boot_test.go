@@ -5,7 +5,11 @@ package firmware
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +22,7 @@ import (
 // The image boots; devices publish by NATS and MQTT through the machine's network, and
 // kcat reads what they published, also after the power was cut.
 func TestBoots(t *testing.T) {
-	m := newMachine(t, 1<<30)
+	m := newMachine(t, t.TempDir(), 1<<30)
 	powerOn(t, m)
 
 	publisher := dial(t, m)
@@ -39,9 +43,34 @@ func TestBoots(t *testing.T) {
 	if entries, err := m.Entries(t.Context()); err != nil || !slices.Equal(entries, []string{"hw-a.conf"}) {
 		t.Errorf("boot entries are %q (%v), want the one good one", entries, err)
 	}
+	checkGrown(t, m)
 	powerOn(t, m)
 	if got := values(t, m, "telemetry"); !slices.Equal(got, want) {
 		t.Errorf("after a power cut kcat read %q, want %q", got, want)
+	}
+}
+
+// checkGrown says whether the data partition reaches to the end of the disk, and its
+// file system to the end of the partition. m is off.
+func checkGrown(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	part := onCard(t, m, dataAtMiB)
+	info, err := os.Stat(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), "dumpe2fs", "-h", part).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks int64
+	for line := range strings.Lines(string(said)) {
+		if text, ok := strings.CutPrefix(line, "Block count:"); ok {
+			blocks, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		}
+	}
+	if err != nil || blocks*4096 < info.Size()-2<<20 {
+		t.Errorf("the data partition has %d blocks of 4 KiB (%v), and the disk room for %d bytes", blocks, err, info.Size())
 	}
 }
 

@@ -48,11 +48,11 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// newMachine returns one that is off. It is cut off when the test ends; of a test that
+// newMachine returns one that is off, with its disk in dir. It is cut off when the test ends; of a test that
 // failed its console is shown.
-func newMachine(t *testing.T, diskBytes int64, settings ...string) *machine.Machine {
+func newMachine(t *testing.T, dir string, diskBytes int64, settings ...string) *machine.Machine {
 	t.Helper()
-	m, err := machine.New(t.Context(), t.TempDir(), image.Path, diskBytes, settings...)
+	m, err := machine.New(t.Context(), dir, image.Path, diskBytes, settings...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ const cuts, cutsVariable = 2, "HEADWATER_FIRMWARE_CUTS"
 // dataAtMiB is where the data partition starts.
 const dataAtMiB = 1 + 192 + 2*64
 
-// The power goes at random moments while devices publish, some of them while the box
-// starts. Each time it is ready again without help, and whatever was acknowledged is
-// where it was said to be.
+// The power goes at random moments while devices publish, and now and then while the
+// box starts. What it had not synced to its disk is gone with it. Each time it is ready
+// again without help, and whatever was acknowledged is where it was said to be.
 func TestPowerCuts(t *testing.T) {
 	rounds := cuts
 	if text := os.Getenv(cutsVariable); text != "" {
@@ -35,20 +35,23 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("%s: %v", cutsVariable, err)
 		}
 	}
-	m := newMachine(t, 1<<30)
+	p := newPower(t)
+	m := newMachine(t, p.dir, 1<<30)
+	p.settle(t, m)
 	powerOn(t, m)
 	acked := map[int64]string{} // by offset
 	for round := range rounds {
 		l := startLoad(t, m, round)
 		wait(t, time.Second+rand.N(4*time.Second))
-		cutPower(t, m)
+		l.end() // before the cut begins: a promise may come while it does
+		p.cut(t, m)
 		maps.Copy(acked, l.stop())
 		if round%3 == 2 { // and again, before it is up
 			if err := m.Start(); err != nil {
 				t.Fatal(err)
 			}
 			wait(t, rand.N(12*time.Second))
-			cutPower(t, m)
+			p.cut(t, m)
 		}
 		powerOn(t, m)
 		checkAcked(t, m, acked)
@@ -57,20 +60,13 @@ func TestPowerCuts(t *testing.T) {
 	if len(acked) < 10*rounds {
 		t.Errorf("only %d records were acknowledged: that shows little", len(acked))
 	}
-	cutPower(t, m)
+	p.cut(t, m)
 	part := onCard(t, m, dataAtMiB)
 	if said, err := exec.CommandContext(t.Context(), "e2fsck", "-fy", part).CombinedOutput(); err != nil && !strings.Contains(string(said), "recovering journal") {
 		t.Errorf("e2fsck: %v\n%s", err, said)
 	}
 	if said, err := exec.CommandContext(t.Context(), "e2fsck", "-fn", part).CombinedOutput(); err != nil {
 		t.Errorf("with its journal replayed the data partition is damaged: %v\n%s", err, said)
-	}
-}
-
-func cutPower(t *testing.T, m *machine.Machine) {
-	t.Helper()
-	if err := m.Kill(); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -91,8 +87,9 @@ func wait(t *testing.T, d time.Duration) {
 type load struct {
 	devices sync.WaitGroup
 
-	mu    sync.Mutex // guards acked
+	mu    sync.Mutex // guards all below
 	acked map[int64]string
+	ended bool
 }
 
 const devices = 8
@@ -126,7 +123,16 @@ func (l *load) note(answer []byte, value string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked[*stored.Offset] = value
+	if !l.ended {
+		l.acked[*stored.Offset] = value
+	}
+}
+
+// end has nothing count that is acknowledged from now on.
+func (l *load) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }
 
 // stop returns what was acknowledged, once the devices have noticed.
