@@ -79,6 +79,7 @@ var houseMap = []room{
 
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
+	{"firmware/update", "firmware/layout broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
