@@ -56,7 +56,7 @@ func newMachine(t *testing.T, seed uint64) *disk.Crash {
 	}{layout.A: {"1.3.0", 2}, layout.B: {"1.2.0", 1}} {
 		boot(slot.KernelPath(), string(content(of.version, "kernel", kernelSize+1000))) // longer than the next
 		root := content(of.version, "root", rootSize)
-		put("/dev/"+slot.RootLabel(), append(root, make([]byte, partitionSize-len(root))...))
+		put("/dev/"+slot.RootLabel(), append(bytes.Clone(root), make([]byte, partitionSize-len(root))...))
 		boot(path.Join(layout.EntriesDir, layout.Entry{Slot: slot}.Name()), layout.EntryFile{
 			Slot: slot, Version: of.version, Sequence: of.sequence, Options: layout.CommandLine(slot, "console=ttyAMA0"),
 		}.Text())

@@ -6,10 +6,12 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,8 +25,24 @@ func publicOf(seed byte) []ed25519.PublicKey {
 	return []ed25519.PublicKey{keyOf(seed).Public().(ed25519.PublicKey)}
 }
 
+// made keeps what content and pack have made; nobody changes it.
+var made sync.Map
+
+func once(key string, make func() []byte) []byte {
+	if data, ok := made.Load(key); ok {
+		return data.([]byte)
+	}
+	data := make()
+	made.Store(key, data)
+	return data
+}
+
 // content is what a version has as its kernel or root: half of it can be compressed.
 func content(version, part string, size int) []byte {
+	return once(fmt.Sprint(version, part, size), func() []byte { return newContent(version, part, size) })
+}
+
+func newContent(version, part string, size int) []byte {
 	seed := uint64(0)
 	for _, c := range version + part {
 		seed = seed*31 + uint64(c)
@@ -43,8 +61,13 @@ const (
 	target     = "headwater-arm64-efi"
 )
 
-// pack makes a bundle.
+// pack returns a bundle of its caller's own.
 func pack(t testing.TB, key ed25519.PrivateKey, version, compatible string) []byte {
+	t.Helper()
+	return bytes.Clone(once(fmt.Sprintf("%x %s %s", key, version, compatible), func() []byte { return newBundle(t, key, version, compatible) }))
+}
+
+func newBundle(t testing.TB, key ed25519.PrivateKey, version, compatible string) []byte {
 	t.Helper()
 	scratch, err := os.Create(filepath.Join(t.TempDir(), "scratch"))
 	if err != nil {
@@ -83,7 +106,7 @@ func take(ctx context.Context, r io.Reader, size int64, keys []ed25519.PublicKey
 // What was packed comes out, and twice the same makes the same file.
 func TestBundle(t *testing.T) {
 	data := pack(t, keyOf(1), "1.4.0", target)
-	if !bytes.Equal(data, pack(t, keyOf(1), "1.4.0", target)) {
+	if !bytes.Equal(data, newBundle(t, keyOf(1), "1.4.0", target)) {
 		t.Error("the same contents made another bundle")
 	}
 	b, err := Open(bytes.NewReader(data), int64(len(data)), append(publicOf(2), publicOf(1)...))
