@@ -144,7 +144,7 @@ func TestPowerCutDuringRollBack(t *testing.T) {
 			return fsys
 		},
 		func(fsys *disk.Crash) error {
-			if err := boxOn(fsys, layout.B).RollBack(); !errors.Is(err, disk.ErrCrashed) {
+			if _, err := boxOn(fsys, layout.B).RollBack(); !errors.Is(err, disk.ErrCrashed) {
 				return err
 			}
 			return nil

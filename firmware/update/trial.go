@@ -95,26 +95,30 @@ func (b *Box) settle() error {
 
 // RollBack has the loader start the other slot next: on trial, where what runs is good;
 // or for good, where what runs is on trial itself. An update that waits to be tried is
-// taken back instead, and then nothing changes at the next start.
-func (b *Box) RollBack() error {
-	return b.alone(func() error {
+// taken back instead. It returns the slot that starts next.
+func (b *Box) RollBack() (next layout.Slot, err error) {
+	other := b.Running.Other()
+	next = other
+	err = b.alone(func() error {
 		entries, err := b.entries()
 		if err != nil {
 			return err
 		}
 		runs, _ := of(entries, b.Running)
-		other, ok := of(entries, b.Running.Other())
-		ok = ok && other.whole
+		to, ok := of(entries, other)
+		ok = ok && to.whole
 		switch {
 		case runs.Counted && ok:
 			return b.takeBack(b.Running, RolledBack, "it was rolled back by hand")
-		case ok && other.Counted && other.Left > 0:
-			return b.takeBack(b.Running.Other(), Failed, "it was taken back by hand before it was tried")
-		case !ok || other.Counted:
-			return refusal{fmt.Errorf("%w: slot %s holds nothing that was good", ErrNoFallback, b.Running.Other())}
+		case ok && to.Counted && to.Left > 0:
+			next = b.Running
+			return b.takeBack(other, Failed, "it was taken back by hand before it was tried")
+		case !ok || to.Counted:
+			return refusal{fmt.Errorf("%w: slot %s holds nothing that was good", ErrNoFallback, other)}
 		}
-		return b.tryAgain(entries, other)
+		return b.tryAgain(entries, to)
 	})
+	return next, err
 }
 
 // takeBack removes the entries of a slot on trial.

@@ -16,8 +16,11 @@ func TestRollBackByHand(t *testing.T) {
 	}
 	start(t, fsys, "1.4.0")
 	b := boxOn(fsys, layout.B)
-	if err := errors.Join(b.MarkGood(), b.RollBack()); err != nil {
+	if err := b.MarkGood(); err != nil {
 		t.Fatal(err)
+	}
+	if next, err := b.RollBack(); next != layout.A || err != nil {
+		t.Fatal(next, err)
 	}
 	if got := status(t, b).String(); got != `b runs; a 1.3.0 on trial 2-0; b 1.4.0 good 0-0; last a 1.3.0 on trial ""` {
 		t.Errorf("rolled back: %s", got)
@@ -56,8 +59,8 @@ func TestTakeBack(t *testing.T) {
 		if tc.running == layout.B {
 			start(t, fsys, "1.4.0")
 		}
-		if err := boxOn(fsys, tc.running).RollBack(); err != nil {
-			t.Fatalf("%s: %v", name, err)
+		if next, err := boxOn(fsys, tc.running).RollBack(); next != layout.A || err != nil {
+			t.Fatalf("%s: %s, %v", name, next, err)
 		}
 		if slot, _ := start(t, fsys, "1.3.0"); slot != layout.A {
 			t.Errorf("%s: slot %s starts", name, slot)
@@ -82,7 +85,7 @@ func TestNothingToGoBackTo(t *testing.T) {
 			}
 		}
 		before := fsys.Ops()
-		if err := boxOn(fsys, layout.A).RollBack(); !errors.Is(err, ErrNoFallback) || fsys.Ops() != before {
+		if _, err := boxOn(fsys, layout.A).RollBack(); !errors.Is(err, ErrNoFallback) || fsys.Ops() != before {
 			t.Errorf("%q: %v, %d changes", other, err, fsys.Ops()-before)
 		}
 	}
