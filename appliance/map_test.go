@@ -75,7 +75,7 @@ var houseMap = []room{
 	{"appliance/admin", "", prometheus},
 	{"appliance", "appliance/config appliance/admin broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic firmware/boot", "github.com/spf13/cobra golang.org/x/term"},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic firmware/boot firmware/update", "github.com/spf13/cobra golang.org/x/term"},
 
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
@@ -85,6 +85,7 @@ var houseMap = []room{
 	{"firmware/boot/clock", "broker/disk", "github.com/beevik/ntp golang.org/x/sys/unix"},
 	{"firmware/boot/netup", "firmware/boot/site", "github.com/vishvananda/netlink github.com/insomniacslk/dhcp"},
 	{"firmware/boot", "firmware/boot/* firmware/layout", "golang.org/x/sys/unix"},
+	{"firmware/update", "firmware/layout broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
