@@ -42,7 +42,8 @@ type Options struct {
 	// does, and tells all that is wrong.
 	Settings func(file string, environ []string) (Serve, error)
 
-	places places // zero: where they are on a box
+	places places                                           // zero: where they are on a box
+	probe  func(ctx context.Context, address string) health // nil: over the network
 }
 
 // places are directories that PID 1 itself reads and writes.
@@ -104,6 +105,9 @@ func newBox(opts Options) *box {
 	b := &box{Options: opts, m: opts.Machine, network: newNetwork()}
 	if b.places == (places{}) {
 		b.places = places{run: runDir, boot: layout.BootMount, state: layout.StateDir, logs: layout.LogDir}
+	}
+	if b.probe == nil {
+		b.probe = probe
 	}
 	return b
 }
@@ -238,7 +242,7 @@ func (b *box) supervise(ctx context.Context) error {
 	}
 	s := &supervisor{
 		log: b.log, start: b.startServe, well: b.guard.well,
-		probe:   func(ctx context.Context) health { return probe(ctx, probeAddress(b.serve.Admin)) },
+		probe:   func(ctx context.Context) health { return b.probe(ctx, probeAddress(b.serve.Admin)) },
 		onTrial: b.onTrial, trialLimit: b.trialLimit(), markGood: b.markGood, changed: b.network.moved,
 	}
 	b.awaitAddress(ctx)

@@ -33,13 +33,10 @@ func (f EntryFile) Text() string {
 }
 
 // ParseEntryFile reads one; ok is false where a line is missing or is not as Text
-// writes it.
+// writes it. Where the last line is whole, those before it are.
 func ParseEntryFile(text string) (f EntryFile, ok bool) {
 	values := map[string]string{}
 	for line := range strings.Lines(text) {
-		if !strings.HasSuffix(line, "\n") {
-			return f, false // cut short
-		}
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		values[key] = strings.TrimSpace(value)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/headwater/headwater/appliance/config"
 	"github.com/headwater/headwater/firmware/boot"
+	"github.com/headwater/headwater/firmware/update"
 )
 
 // built is set by the linker (-X main.built=…, in Unix seconds) in builds that know when
@@ -22,7 +24,7 @@ func bringUpMachine() {
 	}
 	debug.SetGCPercent(50) // memory is for the broker
 	err := boot.Run(boot.Options{
-		Machine: boot.NewKernel(), Console: os.Stderr, Version: versionHere(), Built: builtAt(), Settings: settingsOnBox,
+		Machine: boot.NewKernel(), Console: os.Stderr, Version: versionHere(), Built: builtAt(), Settings: settingsOnBox, Update: updatesOnBox,
 	})
 	panic(err) // the kernel restarts the machine
 }
@@ -46,4 +48,21 @@ func settingsOnBox(file string, environ []string) (boot.Serve, error) {
 		return boot.Serve{}, err
 	}
 	return boot.Serve{Admin: cfg.Admin.Listen, Kafka: cfg.Kafka.Listen, Advertise: cfg.Kafka.Advertise}, nil
+}
+
+// updates is what PID 1 has to do with a box's updates.
+type updates struct{ *update.Box }
+
+// Settle leaves the status to those who ask for it.
+func (u updates) Settle() error {
+	_, err := u.Box.Settle()
+	return err
+}
+
+func updatesOnBox(log *slog.Logger) (boot.Update, error) {
+	box, err := update.Here(versionHere(), log)
+	if err != nil {
+		return nil, err
+	}
+	return updates{box}, nil
 }
