@@ -88,7 +88,7 @@ var houseMap = []room{
 	{"firmware/boot/netup", "firmware/boot/site", "github.com/vishvananda/netlink github.com/insomniacslk/dhcp"},
 	{"firmware/boot", "firmware/boot/* firmware/layout", "golang.org/x/sys/unix"},
 	{"firmware/parts", "", ""},
-	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts", "github.com/klauspost/compress"},
+	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts firmware/update", "github.com/klauspost/compress"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},

@@ -2,7 +2,6 @@ package image
 
 import (
 	_ "embed"
-	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -122,29 +121,4 @@ func FilesMatching(fsys fs.FS, patterns ...string) ([]File, error) {
 		}
 	}
 	return files, nil
-}
-
-// publicKeyLen is that of ed25519.
-const publicKeyLen = 32
-
-// CheckKeys reports what is wrong with a file of public keys for updates: one a line,
-// base64; lines with # are comments.
-func CheckKeys(text []byte) error {
-	keys := 0
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		word, _, _ := strings.Cut(line, " ") // what follows is a remark
-		key, err := base64.StdEncoding.DecodeString(word)
-		if err != nil || len(key) != publicKeyLen {
-			return fmt.Errorf("%w: the file of public keys has a line that is none: %.20q is not base64 of %d bytes", ErrSpec, word, publicKeyLen)
-		}
-		keys++
-	}
-	if keys == 0 {
-		return fmt.Errorf("%w: the file of public keys has none", ErrSpec)
-	}
-	return nil
 }

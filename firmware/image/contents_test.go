@@ -97,19 +97,3 @@ func TestSiteTemplate(t *testing.T) {
 		t.Errorf("its settings: %v", err)
 	}
 }
-
-func TestCheckKeys(t *testing.T) {
-	const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-	for text, ok := range map[string]bool{
-		key:                                      true,
-		"# ours\n" + key + "\n\n" + key + " b\n": true,
-		"":                                       false,
-		"# none\n":                               false,
-		"-----BEGIN PRIVATE KEY-----\n":          false,
-		key[4:]:                                  false,
-	} {
-		if err := CheckKeys([]byte(text)); (err == nil) != ok {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/headwater/headwater/firmware/boot/site"
 	"github.com/headwater/headwater/firmware/image"
 	"github.com/headwater/headwater/firmware/parts"
+	"github.com/headwater/headwater/firmware/update"
 )
 
 func build(ctx context.Context, o options) error {
@@ -97,8 +98,8 @@ func (o options) bootFiles(ctx context.Context) ([]image.File, error) {
 		return nil, fmt.Errorf("%s: %w", o.site, err)
 	}
 	if o.keys != "" {
-		if err := image.CheckKeys(boot.Keys); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.keys, err)
+		if _, err := update.ParsePublicKeys(string(boot.Keys)); err != nil {
+			return nil, fmt.Errorf("public keys %s: %w", o.keys, err)
 		}
 	}
 	if o.machine == rpi {

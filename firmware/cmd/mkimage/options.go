@@ -47,7 +47,7 @@ func readOptions(args []string) (o options, err error) {
 	f.StringVar(&o.version, "version", "", "version of the binary, as status tells it")
 	f.StringVar(&o.more, "cmdline", "", "what the machine needs on the kernel's command line (default: its consoles)")
 	f.StringVar(&o.site, "site", "", "site file to put on the boot partition (default: a template, everything commented)")
-	f.StringVar(&o.keys, "keys", "", "public keys of updates that boxes take, one a line, base64 (default: none, and no updates)")
+	f.StringVar(&o.keys, "keys", "", "public keys of updates that boxes take, one a line, as headwater firmware keygen prints them (default: none, and no updates)")
 	f.Int64Var(&o.when, "time", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix(), "time of all that is in the image, in seconds since 1970; the same time and parts make the same bytes")
 	f.BoolVar(&o.zst, "zst", false, "write the image packed with zstd too, as .zst")
 	f.StringVar(&o.kernel, "kernel", "", "kernel to take in place of the pinned one")
