@@ -1,14 +1,19 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILT    ?= $(shell git log -1 --format=%ct 2>/dev/null)
 FUZZTIME ?= 10s
 ARGS     ?=
 TRIALS   ?= TestRegionOfFive|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion|TestMixed$$|TestMixedTransactions
+SITE     ?=
+KEYS     ?=
+MKIMAGE   = $(GO) run ./firmware/cmd/mkimage -go "$(GO)" -headwater bin/headwater-linux-arm64 -version "$(VERSION)" $(if $(BUILT),-time $(BUILT)) \
+		$(if $(SITE),-site "$(SITE)") $(if $(KEYS),-keys "$(KEYS)") -zst $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run region build test check fuzz bench interop trials regionbench
+.PHONY: help run region build arm64 firmware firmware-rpi test check fuzz bench interop trials regionbench
 
 help: ## list what make can do
-	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
 	bin/headwater serve --data.dir=./data $(ARGS)
@@ -17,13 +22,22 @@ region: build ## start a region here: ZooKeeper, two hubs and a gateway, with da
 	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
 
 build: ## build bin/headwater, static
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)" -o bin/headwater ./appliance/cmd/headwater
+
+arm64:
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)" -o bin/headwater-linux-arm64 ./appliance/cmd/headwater
+
+firmware: arm64 ## build the image for arm64 machines with UEFI, bin/headwater-arm64.img and .zst (SITE=file KEYS=file VERSION=1.2.3)
+	.ci/needs mke2fs apt-get dpkg-deb && $(MKIMAGE) -o bin/headwater-arm64.img
+
+firmware-rpi: arm64 ## build the image for a Raspberry Pi, bin/headwater-rpi.img and .zst (as firmware)
+	.ci/needs mke2fs apt-get dpkg-deb && $(MKIMAGE) -machine rpi -o bin/headwater-rpi.img
 
 test: ## run all Go tests, after getting what they need
-	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar dpkg-deb sgdisk fsck.vfat mcopy unsquashfs && $(GO) test ./...
 
 check: ## gofumpt, vet, staticcheck, and the tests with the race detector
-	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar gcc && .ci/check
+	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar gcc dpkg-deb sgdisk fsck.vfat mcopy unsquashfs && .ci/check
 
 fuzz: ## crash the log in 30,000 histories, then run each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
@@ -33,7 +47,7 @@ bench: build ## run the benchmarks, hold the broker against the machine (headwat
 		.ci/needs mosquitto && $(GO) run ./appliance/e2e/bridgebench
 
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
-	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
+	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc mke2fs dpkg-deb mcopy qemu-system-aarch64 QEMU_EFI.fd && HEADWATER_FIRMWARE_CUTS=20 HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
 		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -v '/e2e/region$$')
 	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
 

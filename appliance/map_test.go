@@ -73,17 +73,28 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject bridge/access", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/subject", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin firmware/update broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/access bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
-	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic", "github.com/spf13/cobra golang.org/x/term"},
+	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic firmware/boot firmware/update", "github.com/spf13/cobra golang.org/x/term"},
 
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
+	{"firmware/update", "firmware/layout broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
+	{"firmware/image", "firmware/layout", "github.com/klauspost/compress"},
+	{"firmware/boot/site", "", "go.yaml.in/yaml/v3"},
+	{"firmware/boot/gpt", "", ""},
+	{"firmware/boot/ring", "", ""},
+	{"firmware/boot/clock", "broker/disk", "github.com/beevik/ntp golang.org/x/sys/unix"},
+	{"firmware/boot/netup", "firmware/boot/site", "github.com/vishvananda/netlink github.com/insomniacslk/dhcp"},
+	{"firmware/boot", "firmware/boot/* firmware/layout", "golang.org/x/sys/unix"},
+	{"firmware/parts", "", ""},
+	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts firmware/update", "github.com/klauspost/compress"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
+	{"appliance/e2e/firmware/machine", "appliance/process", ""},
 	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/card", "", ""},
 	{"appliance/e2e/region/checker", "", ""},
@@ -107,6 +118,9 @@ var oneRoomEach = map[string]string{
 	"github.com/mochi-mqtt/server/v2":   "bridge/mqtt",
 	"github.com/spf13/viper":            "appliance/config",
 	"github.com/spf13/cobra":            "appliance/cmd/headwater",
+	"github.com/beevik/ntp":             "firmware/boot/clock",
+	"github.com/vishvananda/netlink":    "firmware/boot/netup",
+	"github.com/insomniacslk/dhcp":      "firmware/boot/netup",
 }
 
 // Every import of every room is one that the map allows, and every room is on it.

@@ -1,10 +1,10 @@
 // Package admin answers operators and their tools over HTTP: /metrics, /healthz,
-// /readyz, and a page at / that lists them.
+// /readyz, on a box with firmware /firmware, and a page at / that lists them.
 //
-// It owns the HTTP server and its limits. It measures nothing itself and changes
-// nothing: what it shows comes from the registry and the parts handed to New.
-// Run is called once; the parts' Ready functions are called from the goroutines
-// of requests.
+// It owns the HTTP server and its limits. It measures nothing itself, and changes
+// nothing but the firmware, for who has the password: what it shows comes from the
+// registry, the parts and the firmware handed to New. Run is called once; the parts'
+// Ready functions and the firmware are called from the goroutines of requests.
 package admin
 
 import (
@@ -26,7 +26,8 @@ type Part struct {
 	Ready func() error // nil when it is; must not block
 }
 
-// Limits of what a client may cost. A request has no body that anyone reads.
+// Limits of what a client may cost. No request but a firmware update has a body that
+// anyone reads.
 const (
 	readTimeout    = 5 * time.Second  // for the whole request
 	writeTimeout   = 30 * time.Second // for the whole answer
@@ -43,9 +44,9 @@ type Server struct {
 }
 
 // New serves what is in reg, to which it adds the Go runtime's and the process's
-// own collectors, and the state of parts. It takes over ln, which is closed when
-// Run returns.
-func New(ln net.Listener, parts []Part, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
+// own collectors, the state of parts, and the firmware, which is nil where there is
+// none. It takes over ln, which is closed when Run returns.
+func New(ln net.Listener, parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -55,7 +56,7 @@ func New(ln net.Listener, parts []Part, log *slog.Logger, reg *prometheus.Regist
 		}
 	}
 	return &Server{ln: ln, http: &http.Server{
-		Handler:        handler(parts, reg),
+		Handler:        handler(parts, fw, log, reg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,

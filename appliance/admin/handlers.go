@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -17,8 +18,9 @@ type page struct {
 	handler http.Handler
 }
 
-// handler answers GET and HEAD for the pages, and 404 or 405 for the rest.
-func handler(parts []Part, reg *prometheus.Registry) http.Handler {
+// handler answers GET and HEAD for the pages, POST for the firmware, and 404 or 405 for
+// the rest.
+func handler(parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) http.Handler {
 	pages := []page{
 		{"/metrics", "what is measured, as Prometheus reads it", metrics(reg)},
 		{"/healthz", "200 while the process lives", http.HandlerFunc(healthz)},
@@ -27,6 +29,10 @@ func handler(parts []Part, reg *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	for _, p := range pages {
 		mux.Handle("GET "+p.path, p.handler)
+	}
+	if fw != nil {
+		firmwarePages(mux, fw, log)
+		pages = append(pages, page{path: "/firmware", doc: "what the two slots hold, and what became of the last update"})
 	}
 	mux.Handle("GET /{$}", index(pages))
 	return mux

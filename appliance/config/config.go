@@ -176,9 +176,10 @@ type MQTT struct {
 	TLS            TLS    // mqtt.tls.*
 }
 
-// Admin is the HTTP port for metrics and health.
+// Admin is the HTTP port for metrics, health and firmware.
 type Admin struct {
-	Listen string // admin.listen, host:port
+	Listen   string // admin.listen, host:port
+	Password string // admin.password, a bcrypt hash; "": nothing can be changed there
 }
 
 // Memory is the ceiling for the whole process.

@@ -26,6 +26,23 @@ func users() kind[[]access.User] {
 	}.kind()
 }
 
+// passwordHash is a password's hash, or nothing.
+func passwordHash() kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, error) {
+			if s == "" {
+				return "", nil
+			}
+			if _, err := access.Compile([]access.User{{Name: "admin", Password: s, Publish: []string{">"}}}); err != nil {
+				// Joined, so that it stands without the value, which may be the password.
+				return "", errors.Join(errors.New("it is no bcrypt hash; `headwater passwd` makes one of a password"))
+			}
+			return s, nil
+		},
+		format: func(s string) string { return s },
+	}
+}
+
 // subjectsField is a field that is a list of subjects.
 func subjectsField(name string, at func(*access.User) *[]string) field[access.User] {
 	return field[access.User]{

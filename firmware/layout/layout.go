@@ -45,6 +45,13 @@ const (
 	StateDir  = "/data/firmware"  // of updates and the clock; never of the broker
 )
 
+// MountPoints are empty directories that a root has, and MountFiles empty files: the
+// root is read-only, and PID 1 mounts something on each of them.
+var (
+	MountPoints = []string{"/proc", "/sys", "/dev", "/run", "/tmp", BootMount, DataMount}
+	MountFiles  = []string{"/etc/resolv.conf", "/etc/hosts"}
+)
+
 // Slot is one of the two places for a kernel and a root.
 type Slot string
 

@@ -27,6 +27,7 @@ const (
 )
 
 func main() {
+	bringUpMachine()
 	ctx, stop := untilSignal()
 	err := newRoot().ExecuteContext(ctx)
 	stop()

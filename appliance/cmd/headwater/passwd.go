@@ -37,25 +37,34 @@ func newPasswd() *cobra.Command {
 }
 
 func readPassword(cmd *cobra.Command) (string, error) {
-	terminal, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(terminal.Fd())) {
-		return firstLine(cmd.InOrStdin())
+	password, err := askPassword(cmd, "Password: ")
+	if _, ok := terminal(cmd); err != nil || !ok {
+		return password, err
 	}
-	ask := func(prompt string) (string, error) {
-		fmt.Fprint(cmd.ErrOrStderr(), prompt)
-		text, err := term.ReadPassword(int(terminal.Fd()))
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return string(text), err
-	}
-	password, err := ask("Password: ")
-	if err != nil {
-		return "", err
-	}
-	again, err := ask("Again: ")
+	again, err := askPassword(cmd, "Again: ")
 	if err == nil && again != password {
 		err = errors.New("the two passwords differ")
 	}
 	return password, err
+}
+
+// terminal returns the terminal that the command reads from, where it does.
+func terminal(cmd *cobra.Command) (*os.File, bool) {
+	f, ok := cmd.InOrStdin().(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// askPassword reads one from the terminal without showing it, else the first line of
+// what the command reads from.
+func askPassword(cmd *cobra.Command, prompt string) (string, error) {
+	f, ok := terminal(cmd)
+	if !ok {
+		return firstLine(cmd.InOrStdin())
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), prompt)
+	text, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(cmd.ErrOrStderr())
+	return string(text), err
 }
 
 // firstLine reads a line that is not much longer than a password may be.

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headwater/headwater/firmware/update"
+)
+
+// boxClient asks a box's admin port.
+type boxClient struct {
+	base url.URL
+	http *http.Client
+}
+
+const (
+	maxAnswer  = 64 << 10
+	answerTime = 30 * time.Second // of a box that has nothing to write
+	uploadTime = time.Hour
+)
+
+func newBoxClient(text string) (*boxClient, error) {
+	base, err := url.Parse(text)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("--box: %.100q is not the URL of an admin port; allowed is one such as http://gateway.local:8080", text)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ExpectContinueTimeout = answerTime // a password that is wrong is told before the bundle is sent
+	return &boxClient{base: *base, http: &http.Client{Transport: transport}}, nil
+}
+
+func (c *boxClient) url(path string, query url.Values) string {
+	u := *c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+func (c *boxClient) status(ctx context.Context) (s update.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url("firmware", nil), nil)
+	if err != nil {
+		return s, err
+	}
+	text, err := c.ask(req)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return s, fmt.Errorf("the answer of %s cannot be read: %w", c.base.Host, err)
+	}
+	return s, nil
+}
+
+// install sends a file that was found whole: a damaged one is not worth the way.
+func (c *boxClient) install(cmd *cobra.Command, f *os.File, size int64, older, stay bool) error {
+	bundle, err := update.Inspect(f, size)
+	if err == nil {
+		err = bundle.Check(cmd.Context())
+	}
+	if err != nil {
+		return err
+	}
+	query := restartQuery(stay)
+	if older {
+		query.Set("allow-downgrade", "true")
+	}
+	return c.change(cmd, "firmware", query, io.NewSectionReader(f, 0, size), size, uploadTime)
+}
+
+func (c *boxClient) rollBack(cmd *cobra.Command, stay bool) error {
+	return c.change(cmd, "firmware/rollback", restartQuery(stay), http.NoBody, 0, answerTime)
+}
+
+func restartQuery(stay bool) url.Values {
+	query := url.Values{}
+	if stay {
+		query.Set("restart", "no")
+	}
+	return query
+}
+
+// change asks for one, with the box's password, and prints the answer.
+func (c *boxClient) change(cmd *cobra.Command, path string, query url.Values, body io.Reader, size int64, most time.Duration) error {
+	password, err := askPassword(cmd, "Password of "+c.base.Host+": ")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), most)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(path, query), body)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = size
+	req.SetBasicAuth("admin", password)
+	if size > 0 {
+		req.Header.Set("Content-Type", "application/octet-stream")
+		req.Header.Set("Expect", "100-continue")
+	}
+	text, err := c.ask(req)
+	if err == nil {
+		_, err = io.WriteString(cmd.OutOrStdout(), text)
+	}
+	return err
+}
+
+// ask returns the answer, or as an error what the box says instead.
+func (c *boxClient) ask(req *http.Request) (string, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	switch {
+	case err != nil:
+		return "", err
+	case resp.StatusCode == http.StatusNotFound:
+		return "", fmt.Errorf("%s has no firmware to update: it was not started from an image with two slots, or runs an older release", c.base.Host)
+	case resp.StatusCode != http.StatusOK:
+		return "", errors.New(strings.TrimSpace(string(text)))
+	}
+	return string(text), nil
+}

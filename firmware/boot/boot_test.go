@@ -1,0 +1,372 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/headwater/headwater/firmware/boot/clock"
+	"github.com/headwater/headwater/firmware/boot/netup"
+)
+
+// run runs the machine's life in a bubble, and fails if it does not end by itself.
+func run(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(newWorld(t)) })
+}
+
+// What stands on something comes after it, on the way up and on the way down.
+func TestOrder(t *testing.T) {
+	run(t, func(w *world) {
+		w.after(time.Minute, syscall.SIGTERM)
+		if err := Run(w.opts); err != nil {
+			t.Fatal(err)
+		}
+		w.inOrder(t, "mount /proc", "mount /sys", "mount /dev", "mount /run", "mount /tmp", "tune", "watchdog",
+			"find hw-boot", "mount /boot", "hostname press-3", "bind /etc/resolv.conf", "on trial?",
+			"find hw-data", "grow partition hw-data", "check /dev/hw-data", "mount /data", "grow file system /data", "settle", "start serve",
+			"child ended", "network ends", "kill others", "unmount /data", "unmount /boot", "sync", "reboot")
+		w.inOrder(t, "hostname press-3", "network", "start serve") // beside the data partition's check
+		if n := w.count("start"); n != 1 {
+			t.Errorf("%d starts", n)
+		}
+		if w.disarmed || w.count("mark good") > 0 {
+			t.Error("the watchdog was disarmed, or something marked good")
+		}
+		log, err := os.ReadFile(filepath.Join(w.opts.places.logs, "headwater.log"))
+		for _, want := range []string{"headwater starts this machine", "level=INFO msg=ready", "headwater serve is ready", "machine goes down"} {
+			if err != nil || !strings.Contains(string(log), want) || !strings.Contains(w.console.String(), want) {
+				t.Errorf("%q is not in the log (%v) and on the console", want, err)
+			}
+		}
+		if at, err := clock.Saved(w.opts.places.state); err != nil || time.Since(at) > 10*time.Second {
+			t.Errorf("the time saved is %v (%v)", at, err)
+		}
+	})
+}
+
+// Another process than the first does nothing at all.
+func TestNotFirst(t *testing.T) {
+	run(t, func(w *world) {
+		w.pid = 7
+		if err := Run(w.opts); !errors.Is(err, ErrNotInit) || len(w.done) > 0 {
+			t.Errorf("%v; did %v", err, w.done)
+		}
+	})
+}
+
+func TestPowerOff(t *testing.T) {
+	run(t, func(w *world) {
+		w.after(time.Minute, syscall.SIGUSR2)
+		Run(w.opts)
+		w.inOrder(t, "unmount /data", "disarm", "power off")
+	})
+}
+
+// A signal that comes while the machine is on its way up ends it, too.
+func TestEarlySignal(t *testing.T) {
+	run(t, func(w *world) {
+		w.signals <- syscall.SIGINT
+		Run(w.opts)
+		w.inOrder(t, "mount /data", "unmount /data", "reboot")
+	})
+}
+
+// What can be done without does not keep the broker from its work.
+func TestGoesOn(t *testing.T) {
+	for _, what := range []string{"tune", "watchdog", "loopback", "find hw-boot", "mount /boot", "hostname", "bind", "on trial?", "grow", "check", "settle", "set clock", "unmount"} {
+		run(t, func(w *world) {
+			w.fail[what], w.offset = errors.New("broken"), -2*time.Hour
+			w.after(time.Minute, syscall.SIGTERM)
+			Run(w.opts)
+			w.inOrder(t, "start serve", "child ended", "unmount /data", "reboot")
+			if !strings.Contains(w.console.String(), "broken") {
+				t.Errorf("%s failed, and nobody said so", what)
+			}
+		})
+	}
+}
+
+// Without its data there is nothing to serve: the machine starts again, at once if the
+// version before may do better.
+func TestNoData(t *testing.T) {
+	for _, onTrial := range []bool{false, true} {
+		run(t, func(w *world) {
+			w.fail["mount /data"] = errors.New("bad superblock")
+			w.updates.onTrial = onTrial
+			Run(w.opts)
+			w.inOrder(t, "mount /data", "unmount /boot", "reboot")
+			if n := w.count("start") + w.count("unmount /data"); n > 0 {
+				t.Errorf("%d things done without data", n)
+			}
+			took := time.Since(w.started)
+			if onTrial && (took > time.Second || !strings.Contains(w.updates.failed, "bad superblock")) || !onTrial && took < cannotGoOn {
+				t.Errorf("on trial %v: took %v, failed by %q", onTrial, took, w.updates.failed)
+			}
+		})
+	}
+}
+
+// A new version that is ready for a while is good, and not sooner.
+func TestTrialGood(t *testing.T) {
+	run(t, func(w *world) {
+		w.updates.onTrial = true
+		w.health = func() health {
+			since := time.Since(w.started)
+			return health{alive: true, ready: since > time.Minute && since < 75*time.Second || since > 80*time.Second}
+		}
+		w.after(time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		if at := w.updates.goodAt; at < 80*time.Second+trialSteady || at > 90*time.Second+trialSteady || w.count("mark good") != 1 {
+			t.Errorf("marked good after %v, %d times", at, w.count("mark good"))
+		}
+		if w.count("start") != 1 || time.Since(w.started) < time.Hour {
+			t.Error("it did not go on with it")
+		}
+	})
+}
+
+// One that does not get ready, in whatever way, is left within the limit.
+func TestTrialFails(t *testing.T) {
+	notReady := func() health { return health{alive: true, why: "503: broker: recovers"} }
+	for name, set := range map[string]func(w *world){
+		"neverReady":   func(w *world) { w.health = notReady },
+		"neverAnswers": func(w *world) { w.health = func() health { return health{why: "refused"} } },
+		"ends":         func(w *world) { w.child = func(*process) {} },
+		"startFails":   func(w *world) { w.fail["start"] = errors.New("no such file") },
+		"shortLimit":   func(w *world) { w.line += " hw.trial=60s"; w.health = notReady },
+		"badSite":      func(w *world) { w.writeSite(t, "hostnam: x") },
+		"notNoted":     func(w *world) { w.fail["mark good"] = errors.New("read-only") },
+		"flaps": func(w *world) {
+			w.health = func() health {
+				return health{alive: true, ready: time.Since(w.started)%(20*time.Second) < 15*time.Second}
+			}
+		},
+	} {
+		run(t, func(w *world) {
+			w.updates.onTrial = true
+			set(w)
+			Run(w.opts)
+			w.inOrder(t, "trial failed", "unmount /data", "reboot")
+			limit := trialLimit + 2*time.Minute
+			if name == "shortLimit" {
+				limit = 70 * time.Second
+			}
+			if took := time.Since(w.started); took > limit || w.updates.failed == "" {
+				t.Errorf("%s: took %v, failed by %q", name, took, w.updates.failed)
+			}
+		})
+	}
+}
+
+// What ends is started again, later each time; what ends always restarts the machine.
+func TestBackOff(t *testing.T) {
+	run(t, func(w *world) {
+		w.child = func(p *process) { time.Sleep(time.Millisecond) }
+		Run(w.opts)
+		w.inOrder(t, "start serve", "unmount /data", "reboot")
+		if n := len(w.children); n != maxFailures+1 {
+			t.Errorf("%d starts before the machine was restarted", n)
+		}
+		for i := 1; i < len(w.children); i++ {
+			if wait := w.children[i].at - w.children[i-1].at; wait < time.Second || wait > lastBackOff+time.Second || i > 8 && wait < lastBackOff {
+				t.Errorf("start %d after %v", i, wait)
+			}
+		}
+	})
+	run(t, func(w *world) { // what runs for long starts at once
+		w.child = func(p *process) { time.Sleep(stableAfter) }
+		w.after(24*time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		if n := len(w.children); n < 140 {
+			t.Errorf("%d starts in a day", n)
+		}
+	})
+}
+
+// Who does not answer any more is killed if need be, and started again; who is slow at
+// first is given time.
+func TestSilent(t *testing.T) {
+	run(t, func(w *world) {
+		w.child = func(p *process) {
+			for sig := range p.signals {
+				if sig == syscall.SIGKILL {
+					return
+				}
+			}
+		}
+		w.health = func() health {
+			w.mu.Lock()
+			p := w.children[len(w.children)-1]
+			w.mu.Unlock()
+			since := time.Since(w.started) - p.at
+			return health{alive: since > 10*time.Minute && since < 12*time.Minute}
+		}
+		w.after(20*time.Minute, syscall.SIGTERM)
+		Run(w.opts)
+		if len(w.children) != 2 {
+			t.Fatalf("%d starts", len(w.children))
+		}
+		if at := w.children[1].at; at < 14*time.Minute || at > 14*time.Minute+stopLimit+10*time.Second {
+			t.Errorf("started again after %v", at)
+		}
+		if took := time.Since(w.started); took < 20*time.Minute+stopLimit {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// The watchdog is petted as long as things go on, and not when something hangs.
+func TestWatchdog(t *testing.T) {
+	run(t, func(w *world) {
+		w.after(time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		last := time.Duration(0)
+		for _, at := range append(w.pets, time.Since(w.started)) {
+			if at-last > 6*time.Second {
+				t.Fatalf("not petted from %v to %v", last, at)
+			}
+			last = at
+		}
+	})
+	for hang, limit := range map[string]time.Duration{"mount /data": stageLimit, "check": checkLimit + stageLimit, "mark good": 3 * time.Minute, "unmount": 5 * time.Minute} {
+		run(t, func(w *world) {
+			w.hang, w.updates.onTrial = hang, true
+			w.after(2*time.Minute, syscall.SIGTERM)
+			Run(w.opts) // after a time in which the hardware had reset it
+			late := func(at time.Duration) bool { return at > limit+2*time.Minute && at < hangs-time.Minute }
+			if i := slices.IndexFunc(w.pets, late); i >= 0 || len(w.pets) == 0 {
+				t.Errorf("%s hangs: petted %d times, after %v too", hang, len(w.pets), w.pets[i])
+			}
+		})
+	}
+	run(t, func(w *world) {
+		w.line += " hw.watchdog=off"
+		w.after(time.Minute, syscall.SIGTERM)
+		Run(w.opts)
+		if w.count("watchdog") > 0 {
+			t.Error("armed, though it was told not to be")
+		}
+	})
+}
+
+// A box is open to others if its site is in order, and to nobody if it is refused, by
+// us or by who knows the settings.
+func TestSite(t *testing.T) {
+	for name, tc := range map[string]struct {
+		site   string
+		listen string // Kafka's
+		admin  string
+		said   string
+	}{
+		"empty":    {"", "0.0.0.0:9092", "0.0.0.0:8080", "is ready"},
+		"settings": {"settings: {kafka.listen: '10.0.0.5:1', admin: {listen: '127.0.0.1:80'}}", "", "", "is ready"},
+		"unknown":  {"hostnam: x\nntp: ['a b']", "", "0.0.0.0:8080", "hostnam is not known here"},
+		"refused":  {"settings: {kafka.lsten: x}", "", "0.0.0.0:8080", "did you mean kafka.listen?"},
+	} {
+		run(t, func(w *world) {
+			w.writeSite(t, tc.site)
+			w.opts.Settings = func(file string, _ []string) (Serve, error) {
+				if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), "lsten") {
+					return Serve{}, errors.Join(err, errors.New("did you mean kafka.listen?"))
+				}
+				return Serve{Admin: "0.0.0.0:8080", Kafka: "127.0.0.1:9092"}, nil
+			}
+			w.after(time.Minute, syscall.SIGTERM)
+			Run(w.opts)
+			p := w.children[0]
+			if kafka, admin := p.variable("HEADWATER_KAFKA_LISTEN"), p.variable("HEADWATER_ADMIN_LISTEN"); kafka != tc.listen || admin != tc.admin {
+				t.Errorf("%s: listens on %q and %q, want %q and %q", name, kafka, admin, tc.listen, tc.admin)
+			}
+			if p.variable("HEADWATER_DATA_DIR") != "/data/headwater" || p.variable("HEADWATER_MEMORY_LIMIT") != "629145600" || !strings.Contains(w.console.String(), tc.said) {
+				t.Errorf("%s: started with %v; said %s", name, p.env, w.console.String())
+			}
+		})
+	}
+}
+
+// The files of a site are for the broker alone, and not on flash.
+func TestSiteFiles(t *testing.T) {
+	run(t, func(w *world) {
+		w.writeSite(t, "files: {ca.pem: one}\nsettings: {kafka.advertise: 'box:1'}")
+		w.after(time.Minute, syscall.SIGTERM)
+		Run(w.opts)
+		for name, want := range map[string]string{"ca.pem": "one", "headwater.yaml": "{kafka.advertise: 'box:1'}\n"} {
+			path := filepath.Join(w.opts.places.run, name)
+			text, err := os.ReadFile(path)
+			info, statErr := os.Stat(path)
+			if err != nil || statErr != nil || string(text) != want || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %q (%v, %v)", name, text, err, statErr)
+			}
+		}
+	})
+}
+
+// Kafka clients are told the address that the box has, once it has one, and again when
+// it is another; not when it is gone for a while.
+func TestAddress(t *testing.T) {
+	other := netip.MustParsePrefix("10.0.0.9/24")
+	run(t, func(w *world) {
+		w.network = func(ctx context.Context, changed func(netup.State)) {
+			for _, step := range []struct {
+				wait    time.Duration
+				address netip.Prefix
+			}{{3 * time.Second, address}, {time.Hour, netip.Prefix{}}, {time.Minute, address}, {time.Hour, other}, {time.Minute, other}} {
+				time.Sleep(step.wait)
+				changed(netup.State{Address: step.address})
+			}
+		}
+		w.after(4*time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		var told []string
+		for _, p := range w.children {
+			told = append(told, p.variable("HEADWATER_KAFKA_ADVERTISE"))
+		}
+		if want := []string{"10.0.0.5:9092", "10.0.0.9:9092"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if at := w.children[0].at; at != 3*time.Second {
+			t.Errorf("started after %v, want once there is an address", at)
+		}
+	})
+	run(t, func(w *world) { // no cable
+		w.network = func(context.Context, func(netup.State)) {}
+		w.after(time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		if len(w.children) != 1 || w.children[0].at != addressLimit || w.children[0].variable("HEADWATER_KAFKA_ADVERTISE") != "" {
+			t.Errorf("%d starts, the first after %v", len(w.children), w.children[0].at)
+		}
+	})
+	run(t, func(w *world) { // the settings say it, so nothing is waited for
+		w.network = func(context.Context, func(netup.State)) {}
+		w.opts.Settings = func(string, []string) (Serve, error) { return Serve{Kafka: "0.0.0.0:9092", Advertise: "box:1"}, nil }
+		w.after(time.Hour, syscall.SIGTERM)
+		Run(w.opts)
+		if w.children[0].at > time.Second {
+			t.Errorf("started after %v", w.children[0].at)
+		}
+	})
+}
+
+// A clock that starts in 1970 does not stay there.
+func TestClock(t *testing.T) {
+	run(t, func(w *world) {
+		if err := clock.Save(w.opts.places.state, w.started.Add(-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		w.offset = time.Until(time.Unix(0, 0))
+		w.after(time.Minute, syscall.SIGTERM)
+		Run(w.opts)
+		if w.offset.Round(time.Second) != -time.Minute || w.count("set clock") != 2 {
+			t.Errorf("off by %v, set %d times", w.offset, w.count("set clock"))
+		}
+	})
+}
