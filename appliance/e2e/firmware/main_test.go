@@ -48,9 +48,14 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// newMachine returns one that is off, with its disk in dir. It is cut off when the test ends; of a test that
+// newMachine returns one with the image that is off, with its disk in dir. It is cut off when the test ends; of a test that
 // failed its console is shown.
 func newMachine(t *testing.T, dir string, diskBytes int64, settings ...string) *machine.Machine {
+	t.Helper()
+	return newMachineOf(t, image, dir, diskBytes, settings...)
+}
+
+func newMachineOf(t *testing.T, image machine.Image, dir string, diskBytes int64, settings ...string) *machine.Machine {
 	t.Helper()
 	m, err := machine.New(t.Context(), dir, image.Path, diskBytes, settings...)
 	if err != nil {
@@ -74,6 +79,11 @@ func powerOn(t *testing.T, m *machine.Machine) {
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
+	awaitReady(t, m, start)
+}
+
+func awaitReady(t *testing.T, m *machine.Machine, start time.Time) {
+	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), bootPatience, fmt.Errorf("within %v of power-on", bootPatience))
 	defer cancel()
 	if err := m.AwaitReady(ctx); err != nil {

@@ -101,16 +101,21 @@ const uefi = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 
 // Start switches the machine on.
 func (m *Machine) Start() error {
-	forward := []string{"user", "id=net", "restrict=on"} // nothing goes out; what is forwarded comes in
-	for address, port := range map[string]int{m.Kafka: kafkaPort, m.NATS: natsPort, m.MQTT: mqttPort, m.Admin: adminPort} {
-		forward = append(forward, fmt.Sprintf("hostfwd=tcp:%s-:%d", address, port))
-	}
 	return m.Launch(exec.Command("qemu-system-aarch64",
 		"-M", "virt", "-cpu", "cortex-a53", "-smp", "1", "-m", fmt.Sprint(m.MemoryMiB),
 		"-bios", uefi, "-nographic", "-nodefaults", "-serial", "stdio",
 		"-drive", "if=none,id=disk,format=raw,file="+m.Disk, "-device", "virtio-blk-pci,drive=disk",
-		"-netdev", strings.Join(forward, ","), "-device", "virtio-net-pci,netdev=net,romfile=",
+		"-netdev", m.network(), "-device", "virtio-net-pci,netdev=net,romfile=",
 		"-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"))
+}
+
+// network lets nothing out; what is forwarded comes in.
+func (m *Machine) network() string {
+	words := []string{"user", "id=net", "restrict=on"}
+	for address, port := range map[string]int{m.Kafka: kafkaPort, m.NATS: natsPort, m.MQTT: mqttPort, m.Admin: adminPort} {
+		words = append(words, fmt.Sprintf("hostfwd=tcp:%s-:%d", address, port))
+	}
+	return strings.Join(words, ",")
 }
 
 // readyEvery is how often the machine is asked whether it is ready.
