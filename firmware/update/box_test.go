@@ -247,4 +247,3 @@ func (s Status) String() string {
 	}
 	return text
 }
-
