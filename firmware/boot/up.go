@@ -136,9 +136,12 @@ func (b *box) keepTime(saved time.Time) *clock.Keeper {
 	}
 }
 
+// firstSave comes soon, since servers of the time may just have told it.
+const firstSave = 30 * time.Second
+
 // saveTime saves the time of day until ctx is done, and then once more.
 func (b *box) saveTime(ctx context.Context) {
-	ticker := time.NewTicker(clock.SaveEvery)
+	ticker := time.NewTicker(firstSave)
 	defer ticker.Stop()
 	for told := false; ; {
 		select {
@@ -146,6 +149,7 @@ func (b *box) saveTime(ctx context.Context) {
 			b.try("time not saved", clock.Save(b.places.state, b.m.Clock().Now()))
 			return
 		case <-ticker.C:
+			ticker.Reset(clock.SaveEvery)
 		}
 		if err := clock.Save(b.places.state, b.m.Clock().Now()); err != nil && !told {
 			told = true

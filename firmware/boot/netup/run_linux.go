@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type runner struct {
 	resolv   string // the resolver's file
 	log      *slog.Logger
 	changed  func(State)
+	state    State
 	last     string        // the interface that was joined last
 	news     chan struct{} // holds one when a link may have changed
 }
@@ -191,8 +193,13 @@ func (r *runner) apply(l link, t terms) error {
 	if err := os.WriteFile(r.resolv, resolvConf(t), 0o644); err != nil {
 		return err
 	}
+	now := State{l.name, t.address, t.ntp}
+	if reflect.DeepEqual(now, r.state) {
+		return nil // a lease was renewed
+	}
+	r.state = now
 	r.log.Info("joined the network", "interface", l.name, "address", t.address, "dns", t.dns, "lease", t.times.expire)
-	r.changed(State{l.name, t.address, t.ntp})
+	r.changed(now)
 	return nil
 }
 
@@ -205,7 +212,8 @@ func (r *runner) leave(l link) {
 	if err != nil {
 		r.log.Warn("address not taken away", "interface", l.name, "err", err)
 	}
-	r.changed(State{})
+	r.state = State{}
+	r.changed(r.state)
 }
 
 // removeAddresses takes all IPv4 addresses away but one.
