@@ -11,7 +11,7 @@ help: ## list what make can do
 	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and start a standalone appliance, with data in ./data (ARGS="--log.level=debug")
-	bin/headwater serve --data.dir=./data $(ARGS)
+	bin/headwater serve --data.dir=./data --data.allowVolatile $(ARGS)
 
 region: build ## start a region here: ZooKeeper, two hubs and a gateway, with data in ./data/region; says what to type
 	.ci/needs java zookeeper.jar && $(GO) build -o bin/tryregion ./appliance/e2e/tryregion && exec bin/tryregion $(ARGS)
