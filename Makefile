@@ -5,7 +5,7 @@ ARGS     ?=
 TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
 
 .DEFAULT_GOAL := help
-.PHONY: help run region build test check fuzz bench interop trials regionbench
+.PHONY: help run region build binaries container deb test check fuzz bench interop trials regionbench
 
 help: ## list what make can do
 	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,18 @@ region: build ## start a region here: ZooKeeper, two hubs and a gateway, with da
 
 build: ## build bin/headwater, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/headwater ./appliance/cmd/headwater
+
+binaries: ## build bin/linux/*/headwater for amd64, arm64, ARMv7 and ARMv6, static
+	for target in amd64 arm64 armv7 armv6; do arch=$${target%v?} arm=$${target#armv}; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=$${arm#$$target} \
+		$(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/linux/$$target/headwater ./appliance/cmd/headwater || exit; done
+
+container: ## build the container image with docker, podman or buildah (ENGINE, TAG=headwater, VERSION)
+	if command -v $(GO) >/dev/null; then $(MAKE) --no-print-directory binaries; fi
+	VERSION=$(VERSION) .ci/container $(TAG)
+
+deb: binaries ## make Debian packages of bin/linux/: amd64, arm64, armhf, and ARMv6 for the oldest Raspberry Pis
+	$(GO) run ./appliance/cmd/mkdeb -version $(VERSION) -date $$(git log -1 --format=%ct 2>/dev/null || echo 0)
 
 test: ## run all Go tests, after getting what they need
 	.ci/needs $(GO) kcat mkfs.ext4 java zookeeper.jar && $(GO) test ./...

@@ -77,6 +77,9 @@ var houseMap = []room{
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic", "github.com/spf13/cobra golang.org/x/term"},
 
+	{"appliance/deb", "", ""},
+	{"appliance/cmd/mkdeb", "appliance/deb", ""},
+
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
 
