@@ -99,7 +99,8 @@ var houseMap = []room{
 	{"appliance/e2e/regionbench", "appliance/process appliance/e2e/jvm appliance/e2e/region/cluster appliance/e2e/region/network", "github.com/twmb/franz-go"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},
-	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
+	{"appliance/e2e/fleet", "", errgroup + " github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang github.com/twmb/franz-go"},
+	{"appliance/e2e/footprint", "appliance/process appliance/e2e/fleet", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }
 
 // oneRoomEach are modules that only one room may import, so that they can be
