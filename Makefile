@@ -5,7 +5,7 @@ ARGS     ?=
 TRIALS   ?= TestRegion$$|TestRegionFailover|TestRegionWithoutZooKeeper|TestTryRegion
 
 .DEFAULT_GOAL := help
-.PHONY: help run region build binaries container deb test check fuzz bench interop trials regionbench
+.PHONY: help run region build binaries container deb test footprint check fuzz bench interop trials regionbench
 
 help: ## list what make can do
 	@awk -F ': .*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,12 @@ bench: build ## run the benchmarks, hold the broker against the machine (headwat
 	$(GO) test -run '^$$' -bench . ./... && bin/headwater bench && $(GO) run ./appliance/e2e/footprint && \
 		.ci/needs mosquitto && $(GO) run ./appliance/e2e/bridgebench
 
+footprint: ## measure binaries, memory and starts, and hold them against docs/FOOTPRINT.md
+	$(GO) run ./appliance/e2e/footprint -limits docs/FOOTPRINT.md
+
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
-	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
+	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc \
+		podman runc qemu-aarch64-static qemu-arm-static mkfs.xfs mkfs.btrfs dpkg-deb && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
 		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -v '/e2e/region$$')
 	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
 
