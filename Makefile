@@ -49,7 +49,7 @@ footprint: ## measure binaries, memory and starts, and hold them against docs/FO
 
 interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc \
-		podman runc qemu-aarch64-static qemu-arm-static mkfs.xfs mkfs.btrfs dpkg-deb && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
+		podman runc qemu-aarch64-static qemu-arm-static mkfs.xfs mkfs.btrfs dpkg-deb systemd-analyze && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
 		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -v '/e2e/region$$')
 	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
 
