@@ -84,6 +84,9 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.
 	if err != nil {
 		return err
 	}
+	if err := checkFilesystem(cfg.Data, disk.FilesystemOf, a.log); err != nil {
+		return err
+	}
 	if box, err = broker.Open(brokerCfg, a.ports.kafka, a.log, reg); err != nil {
 		return dataProblem(cfg.Data.Dir, err)
 	}
@@ -265,7 +268,7 @@ func dataProblem(dir string, err error) error {
 	case errors.Is(err, disk.ErrLocked):
 		return problem("is held by another process; allowed is one that no other holds")
 	case errors.Is(err, fs.ErrPermission):
-		return problem("may not be written by this user; allowed is one that may")
+		return problem(fmt.Sprintf("may not be written by this user, %d; allowed is one that may", os.Getuid()))
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EROFS):
 		return problem("cannot be made; allowed is a directory on a disk that can be written")
 	}

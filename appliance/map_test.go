@@ -77,6 +77,9 @@ var houseMap = []room{
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic firmware/boot firmware/update", "github.com/spf13/cobra golang.org/x/term"},
 
+	{"appliance/deb", "", ""},
+	{"appliance/cmd/mkdeb", "appliance/deb", ""},
+
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
 	{"firmware/update", "firmware/layout broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
@@ -107,7 +110,8 @@ var houseMap = []room{
 	{"appliance/e2e/regionbench", "appliance/process appliance/e2e/jvm appliance/e2e/region/cluster appliance/e2e/region/network", "github.com/twmb/franz-go"},
 	{"appliance/e2e/sensors", "appliance/process", ""},
 	{"appliance/e2e/bridgebench", "appliance/process", "github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang"},
-	{"appliance/e2e/footprint", "appliance/process", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
+	{"appliance/e2e/fleet", "", errgroup + " github.com/nats-io/nats.go github.com/eclipse/paho.mqtt.golang github.com/twmb/franz-go"},
+	{"appliance/e2e/footprint", "appliance/process appliance/e2e/fleet", "github.com/nats-io/nats.go github.com/twmb/franz-go"},
 }
 
 // oneRoomEach are modules that only one room may import, so that they can be

@@ -29,7 +29,8 @@ const outsideHeap = 24 << 20
 func HeapLimit(limit int64) int64 { return max(limit-max(limit/10, outsideHeap), limit/2) }
 
 // cgroupLimit returns the smallest memory limit on the way from the process's
-// cgroup up to the root, 0 when there is none. Inside a container the path that
+// cgroup up to the root, 0 when there is none. Above memory.high, which systemd's
+// MemoryHigh sets, nobody is killed, but all are slowed down until they hardly move. Inside a container the path that
 // the kernel tells may not be visible; then the root is the container's own.
 func cgroupLimit(root fs.FS) int64 {
 	table, err := fs.ReadFile(root, "proc/self/cgroup")
@@ -43,14 +44,16 @@ func cgroupLimit(root fs.FS) int64 {
 		if len(fields) != 3 {
 			continue
 		}
-		mount, file := "sys/fs/cgroup", "memory.max"
+		mount, files := "sys/fs/cgroup", []string{"memory.max", "memory.high"}
 		if fields[1] == "memory" {
-			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+			mount, files = "sys/fs/cgroup/memory", []string{"memory.limit_in_bytes"}
 		} else if fields[1] != "" {
 			continue
 		}
 		for dir := path.Clean("/" + fields[2]); ; dir = path.Dir(dir) {
-			least = min(least, limitIn(root, path.Join(mount, dir, file)))
+			for _, file := range files {
+				least = min(least, limitIn(root, path.Join(mount, dir, file)))
+			}
 			if dir == "/" {
 				break
 			}

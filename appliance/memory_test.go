@@ -31,6 +31,15 @@ func TestMemoryLimit(t *testing.T) {
 			"sys/fs/cgroup/a.slice/memory.max":         file("1000\n"),
 			"sys/fs/cgroup/a.slice/b.scope/memory.max": file("2000\n"),
 		}, 1000},
+		"v2high": {config.MemoryAuto, fstest.MapFS{
+			"proc/self/cgroup":                  file("0::/a.slice\n"),
+			"sys/fs/cgroup/a.slice/memory.max":  file("2000\n"),
+			"sys/fs/cgroup/a.slice/memory.high": file("1000\n"),
+		}, 1000},
+		"hybrid": {config.MemoryAuto, fstest.MapFS{
+			"proc/self/cgroup": file("4:memory:/x\n0::/\n"),
+			"sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("5000\n"),
+		}, 5000},
 		"v1": {config.MemoryAuto, fstest.MapFS{
 			"proc/self/cgroup":                                    file("8:cpu,cpuacct:/x\n4:memory:/docker/1\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes":          file(v1None),

@@ -78,6 +78,8 @@ type Data struct {
 	SyncInterval time.Duration // data.syncInterval: used by DurabilityInterval only
 	Budget       int64         // data.budget, bytes of all topics together; BudgetAuto or BudgetNone
 	Reserve      int64         // data.reserve, bytes
+
+	AllowVolatile bool // data.allowVolatile: where nothing stays, too
 }
 
 // The values of Data.Budget that are no number of bytes.

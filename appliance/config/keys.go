@@ -34,6 +34,8 @@ var keys = []key{
 		"bytes that all topics may hold together; auto: nine tenths of what is free at the start or theirs already"),
 	entry("data.reserve", size(0, 64<<20), func(c *Config) *int64 { return &c.Data.Reserve },
 		"bytes set aside for what must be written when the disk is full; 0 sets none aside"),
+	entry("data.allowVolatile", boolean(), func(c *Config) *bool { return &c.Data.AllowVolatile },
+		"keep records also where they do not stay: in memory, or in a container's own layer"),
 
 	entry("kafka.listen", listenAddress(), func(c *Config) *string { return &c.Kafka.Listen },
 		"address for Kafka clients"),

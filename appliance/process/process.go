@@ -67,6 +67,7 @@ func (p *Process) StartOnly() error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(environ(),
 		"HEADWATER_DATA_DIR="+p.DataDir,
+		"HEADWATER_DATA_ALLOW_VOLATILE=true", // wherever tests and benchmarks are let write
 		"HEADWATER_KAFKA_LISTEN="+p.Kafka,
 		"HEADWATER_NATS_LISTEN="+p.NATS,
 		"HEADWATER_MQTT_LISTEN="+p.MQTT,

@@ -22,7 +22,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.FlagProblem(err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newCheckConfig(), newRoute(), newBench(), newVerify(), newPasswd(), newFirmware(), newVersion())
+	root.AddCommand(newServe(), newCheckConfig(), newRoute(), newBench(), newVerify(), newPasswd(), newHealth(), newFirmware(), newVersion())
 	return root
 }
 

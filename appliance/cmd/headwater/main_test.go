@@ -72,7 +72,7 @@ func callWith(t *testing.T, stdin string, environ []string, args ...string) (std
 // serveArgs are for an appliance of its own: free ports, and dir.
 func serveArgs(dir string, more ...string) []string {
 	return append([]string{
-		"serve", "--data.dir=" + dir, "--kafka.listen=127.0.0.1:0", "--nats.listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--log.format=json",
+		"serve", "--data.dir=" + dir, "--data.allowVolatile", "--kafka.listen=127.0.0.1:0", "--nats.listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--log.format=json",
 	}, more...)
 }
 
@@ -116,6 +116,24 @@ func TestSetUpWrongly(t *testing.T) {
 				t.Errorf("%s was written (%v)", dir, err)
 			}
 		})
+	}
+}
+
+// Where nothing stays nothing is kept, unless the settings say so.
+func TestVolatileDataDirectory(t *testing.T) {
+	const memory = "/dev/shm"
+	if _, err := os.Stat(memory); err != nil {
+		t.Skipf("no file system in memory here: %v", err)
+	}
+	dir := filepath.Join(memory, "headwater-"+filepath.Base(t.TempDir()))
+	_, stderr, code := call(t, nil, serveArgs(dir, "--data.allowVolatile=false")...)
+	want := "data.dir: " + dir + " lies on tmpfs, which is in memory alone, and is empty after the machine has started again; " +
+		"allowed is a directory on a disk or a volume, or this one with data.allowVolatile\n"
+	if code != 2 || stderr != want {
+		t.Errorf("exit code %d, stderr %q; want 2, %q", code, stderr, want)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s was written (%v)", dir, err)
 	}
 }
 

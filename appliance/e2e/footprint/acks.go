@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ const syncs = "headwater_commit_syncs_total"
 // measureAcks lets publishers send one acked message after the other, and counts
 // the syncs that this took.
 func measureAcks(ctx context.Context, binary, dir string) (rows []row, err error) {
-	p, err := process.New(binary, dir)
+	p, err := process.New(binary, filepath.Join(dir, "acks"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +70,10 @@ func measureAcks(ctx context.Context, binary, dir string) (rows []row, err error
 		return nil, err
 	}
 	total := float64(publishers * messages)
-	name := fmt.Sprintf("%d publishers, %d B, one message in flight each", publishers, payload)
-	return []row{
-		{"syncs per 1,000 acked messages; " + name, fmt.Sprintf("%.1f", (after-before)/total*1000), "100 or less"},
-		{"acked messages per second; the same", fmt.Sprintf("%.0f", total/took.Seconds()), "–"},
-		{"peak RSS; the same", megabytes(peak), "–"},
+	return []row{ // 64 publishers, 128 B, one message in flight each
+		{"syncs per 1,000 acked messages", (after - before) / total * 1000, ""},
+		{"acked messages per second", total / took.Seconds(), ""},
+		{"peak RSS, 64 publishers", megabytes(peak), "MB"},
 	}, nil
 }
 

@@ -1,6 +1,6 @@
 // Package card gives a broker of a test a real file system of its own, whose power can be
 // cut: what was not synced is gone then, as on a gateway's flash. It needs root, loop
-// devices and ext4.
+// devices and ext4, or another file system that is asked for.
 //
 // A Card is one goroutine's. Sizes are bytes.
 package card
@@ -17,7 +17,7 @@ import (
 	"unsafe"
 )
 
-// Card is an ext4 in an image file.
+// Card is a file system in an image file.
 type Card struct {
 	// Dir is where it is mounted.
 	Dir   string
@@ -28,9 +28,19 @@ type Card struct {
 // killed.
 const mark = "hwregion-card-"
 
-// New makes a card below a directory, and mounts it. It takes no more of the disk than is
-// written to it.
-func New(below string, size int64) (*Card, error) {
+// New makes a card with an ext4 below a directory, and mounts it. It takes no more of the
+// disk than is written to it.
+func New(below string, size int64) (*Card, error) { return NewOn("ext4", below, size) }
+
+// quick has a file system made without questions and without a word.
+var quick = map[string][]string{"ext4": {"-q", "-F"}, "xfs": {"-q", "-f"}, "btrfs": {"-q", "-f"}}
+
+// NewOn makes a card with one of ext4, xfs and btrfs.
+func NewOn(filesystem, below string, size int64) (*Card, error) {
+	flags, known := quick[filesystem]
+	if !known {
+		return nil, fmt.Errorf("no cards with %q are made here", filesystem)
+	}
 	if err := sweep(); err != nil {
 		return nil, err
 	}
@@ -41,7 +51,8 @@ func New(below string, size int64) (*Card, error) {
 	if err := errors.Join(os.WriteFile(c.image, nil, 0o600), os.Truncate(c.image, size)); err != nil {
 		return nil, err
 	}
-	if err := run("mkfs.ext4", "-q", "-F", c.image); err != nil {
+	words := append([]string{"mkfs." + filesystem}, flags...)
+	if err := run(append(words, c.image)...); err != nil {
 		return nil, err
 	}
 	return c, c.mount()

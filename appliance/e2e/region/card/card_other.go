@@ -13,6 +13,9 @@ var errNone = errors.New("cards need Linux")
 // New fails.
 func New(string, int64) (*Card, error) { return nil, errNone }
 
+// NewOn fails.
+func NewOn(string, string, int64) (*Card, error) { return nil, errNone }
+
 // Cut fails.
 func (c *Card) Cut() error { return errNone }
 
