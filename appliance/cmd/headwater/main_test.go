@@ -125,7 +125,12 @@ func TestVolatileDataDirectory(t *testing.T) {
 	if _, err := os.Stat(memory); err != nil {
 		t.Skipf("no file system in memory here: %v", err)
 	}
-	dir := filepath.Join(memory, "headwater-"+filepath.Base(t.TempDir()))
+	in, err := os.MkdirTemp(memory, "headwater-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(in) })
+	dir := filepath.Join(in, "data")
 	_, stderr, code := call(t, nil, serveArgs(dir, "--data.allowVolatile=false")...)
 	want := "data.dir: " + dir + " lies on tmpfs, which is in memory alone, and is empty after the machine has started again; " +
 		"allowed is a directory on a disk or a volume, or this one with data.allowVolatile\n"
