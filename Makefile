@@ -65,6 +65,7 @@ interop: build ## run the whole appliance against real clients and Kafka's own t
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
 		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -vE '/e2e/(region|boot|container|debian|firmware)$$')
 	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
+	HEADWATER_MODEL_SEEDS=5000 $(GO) test -count=1 -timeout 15m -v -run '^TestRegion$$' ./broker/modelcheck
 
 trials: build ## run what faults do to a region of headwater, of stock Kafka and of both (40 min; HEADWATER_REGION_MINUTES, HEADWATER_REGION_SEED)
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn zookeeper.jar ip nft tc && $(GO) test -count=1 -v -timeout 0 -tags interop ./appliance/e2e/region
