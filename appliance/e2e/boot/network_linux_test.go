@@ -22,7 +22,7 @@ import (
 // inNetwork is set for the process of this test that has a network of its own.
 const inNetwork = "HEADWATER_TEST_NETWORK"
 
-// TestNetwork runs the tests below in a process with a network of its own.
+// TestNetwork runs each of the tests below in a process with a network of its own.
 func TestNetwork(t *testing.T) {
 	needRoot(t)
 	if os.Getenv(inNetwork) != "" {
@@ -30,13 +30,15 @@ func TestNetwork(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestIn", "-test.v")
-	cmd.Env = append(os.Environ(), inNetwork+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
+	for _, name := range []string{"TestInDHCP", "TestInFixed"} {
+		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^"+name+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inNetwork+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil || !strings.Contains(string(out), "--- PASS: "+name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

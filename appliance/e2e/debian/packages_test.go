@@ -96,6 +96,7 @@ func TestPackages(t *testing.T) {
 // installed is run inside of the copy, as root, and says what it does by its last line.
 const installed = `set -e
 mount -t proc proc /proc
+for name in $(env | sed -n 's/^\(HEADWATER_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 dpkg -i /hw.deb
 getent passwd headwater
 test "$(stat -c '%U:%G %a' /etc/headwater)" = "root:headwater 750"
