@@ -54,7 +54,7 @@ func (d Deb) check(path string) error {
 		return err
 	}
 	if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != d.SHA256 {
-		return fmt.Errorf("%w: %s has the sha256 %s; pinned is %s with %s. Debian may have a newer one: the old one is kept at snapshot.debian.org, and can be handed over as a file; or test the new one and pin it in firmware/parts", ErrPart, filepath.Base(path), got, d.Name(), d.SHA256)
+		return fmt.Errorf("%w: %s has the sha256 %s; pinned is %s with %s. Debian may have a newer one: Debian's snapshot archive keeps the old one, which can be handed over as a file; or test the new one and pin it in firmware/parts", ErrPart, filepath.Base(path), got, d.Name(), d.SHA256)
 	}
 	return nil
 }
@@ -115,13 +115,11 @@ func (d Deb) fetch(ctx context.Context) (string, error) {
 }
 
 // aptConfig keeps apt away from the host's own state: it needs neither root nor a
-// foreign architecture there, and sees one source.
+// foreign architecture there. The sources are the host's.
 const aptConfig = `Dir::State "%[1]s";
 Dir::State::status "%[1]s/status";
 Dir::State::lists "%[1]s/lists";
 Dir::Cache "%[1]s";
-Dir::Etc::sourcelist "%[1]s/sources.list";
-Dir::Etc::sourceparts "-";
 APT::Architecture "%[2]s";
 APT::Architectures { "%[2]s"; };
 APT::Sandbox::User "";
@@ -129,10 +127,14 @@ Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 `
 
-const aptSource = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bookworm main\n"
-
-// mirror is where Debian is had; DEBIAN_MIRROR names another.
-const mirror = "http://deb.debian.org/debian"
+// oneSource is for DEBIAN_MIRROR, which says where the release of the pins is had, on a
+// system that is another.
+const (
+	oneSource = `Dir::Etc::sourcelist "%s/sources.list";
+Dir::Etc::sourceparts "-";
+`
+	aptSource = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bookworm main\n"
+)
 
 // download has apt download the package, and returns where it is until cleanUp.
 func (d Deb) download(ctx context.Context, cache string) (path string, cleanUp func(), err error) {
@@ -172,9 +174,9 @@ func (d Deb) download(ctx context.Context, cache string) (path string, cleanUp f
 
 // prepare fills the directory that stands in for the host's.
 func (d Deb) prepare(dir string) error {
-	from := os.Getenv("DEBIAN_MIRROR")
-	if from == "" {
-		from = mirror
+	config, sources := fmt.Sprintf(aptConfig, dir, d.Arch), ""
+	if mirror := os.Getenv("DEBIAN_MIRROR"); mirror != "" {
+		config, sources = config+fmt.Sprintf(oneSource, dir), fmt.Sprintf(aptSource, mirror)
 	}
 	for _, sub := range []string{"lists/partial", "archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(sub)), 0o755); err != nil {
@@ -183,7 +185,7 @@ func (d Deb) prepare(dir string) error {
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "status"), nil, 0o644),
-		os.WriteFile(filepath.Join(dir, "sources.list"), []byte(fmt.Sprintf(aptSource, from)), 0o644),
-		os.WriteFile(filepath.Join(dir, "apt.conf"), []byte(fmt.Sprintf(aptConfig, dir, d.Arch)), 0o644),
+		os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources), 0o644),
+		os.WriteFile(filepath.Join(dir, "apt.conf"), []byte(config), 0o644),
 	)
 }

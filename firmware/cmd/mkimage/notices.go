@@ -34,7 +34,7 @@ Linux, hw/a/vmlinuz: GPL-2.0. Built by the gokrazy project: the Go module
 %se2fsck, on the root: GPL-2.0. Debian's package
   %s, of the source package e2fsprogs.
 
-Source of Debian's packages, for each version that ever was: https://snapshot.debian.org.
+Source of Debian's packages, for each version that ever was: Debian's snapshot archive.
 Who gave you this image owes you the source of the GPL and LGPL programs in it, for
 three years, at no more than what the copying costs.
 `, kernel.Path, kernel.Version, boot, parts.E2fsck.Name())
