@@ -10,6 +10,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -83,11 +84,27 @@ const readyEvery = time.Millisecond
 // AwaitReady waits until /readyz says so. It is an error if the process ends
 // before that.
 func (p *Process) AwaitReady(ctx context.Context) error {
-	tick := time.NewTicker(readyEvery)
+	err := Ready(ctx, p.Admin, readyEvery, p.Ended())
+	switch {
+	case errors.Is(err, ErrEnded):
+		return fmt.Errorf("ended before it was ready: %v\n%s", p.current().err, p.Log())
+	case err != nil:
+		return fmt.Errorf("%w\n%s", err, p.Log())
+	}
+	return nil
+}
+
+// ErrEnded is returned by Ready when what it asks has ended.
+var ErrEnded = errors.New("it has ended")
+
+// Ready asks an admin port again and again until /readyz says so, ctx is done or what
+// is asked has ended.
+func Ready(ctx context.Context, admin string, every time.Duration, ended <-chan struct{}) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: max(time.Second, 20*every)}
 	for {
-		answer, err := client.Get("http://" + p.Admin + "/readyz")
+		answer, err := client.Get("http://" + admin + "/readyz")
 		if err == nil {
 			answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
@@ -96,9 +113,9 @@ func (p *Process) AwaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not ready: %w\n%s", ctx.Err(), p.Log())
-		case <-p.Ended():
-			return fmt.Errorf("ended before it was ready: %v\n%s", p.current().err, p.Log())
+			return fmt.Errorf("not ready: %w", context.Cause(ctx))
+		case <-ended:
+			return ErrEnded
 		case <-tick.C:
 		}
 	}

@@ -10,9 +10,6 @@ import (
 // made yet.
 func TestFilesystemOf(t *testing.T) {
 	const memory = "/dev/shm"
-	if _, err := os.Stat(memory); err != nil {
-		t.Skipf("%s is not there: %v", memory, err)
-	}
 	for _, path := range []string{memory, filepath.Join(memory, "headwater-none", "below")} {
 		if got, err := FilesystemOf(path); err != nil || got.Name != "tmpfs" || got.Volatile == "" {
 			t.Errorf("%s: %+v, %v, want tmpfs", path, got, err)

@@ -3,12 +3,7 @@
 package region
 
 import (
-	"bufio"
 	"fmt"
-	"net"
-	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,29 +28,66 @@ func rolls(t *testing.T, c *cluster.Cluster, limit time.Duration) {
 	}
 }
 
+// underLoad is a cluster whose topic is written to and read all the while.
+type underLoad struct {
+	*workload.Run
+	recorder   *workload.Recorder
+	c          *cluster.Cluster
+	partitions int32
+}
+
+// load makes the topic and starts a workload of a seed on it.
+func load(t *testing.T, c *cluster.Cluster, seed uint64, partitions int32) *underLoad {
+	t.Helper()
+	topic := cluster.Topic{Name: trialTopic, Partitions: partitions, Replicas: 3, Settings: twoOfThree}
+	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
+		t.Fatal(err)
+	}
+	recorder := record(t, checker.Rules{})
+	cfg := fast(seed)
+	cfg.Addresses, cfg.Topic, cfg.Partitions = c.Addresses(), trialTopic, partitions
+	w := workload.Start(t.Context(), cfg, recorder)
+	t.Cleanup(w.Close)
+	return &underLoad{w, recorder, c, partitions}
+}
+
+// awaitMore waits until so many more records are acked.
+func (u *underLoad) awaitMore(t *testing.T, n int) {
+	t.Helper()
+	acked, _ := u.recorder.Acked()
+	awaitAcks(t, u.recorder, acked+n)
+}
+
+// finish holds what clients were told against what there is, and the replicas against
+// each other.
+func (u *underLoad) finish(t *testing.T) {
+	t.Helper()
+	_, pause := u.recorder.Acked()
+	report, err := u.Finish(within(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause)
+	if !report.Sound() {
+		t.Error("the history is not sound")
+	}
+	compareReplicas(t, u.c, trialTopic, u.partitions)
+}
+
 // withoutZooKeeper kills all of ZooKeeper under a workload. Acks go on, past what a
 // session lasts, and once ZooKeeper is back a killed leader is replaced.
 func withoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	const beyondSessions = 15 * time.Second
-	topic := cluster.Topic{Name: trialTopic, Partitions: 3, Replicas: 3, Settings: twoOfThree}
-	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
-		t.Fatal(err)
-	}
-	recorder := record(t, checker.Rules{})
-	cfg := fast(2)
-	cfg.Addresses, cfg.Topic, cfg.Partitions = c.Addresses(), trialTopic, 3
-	w := workload.Start(t.Context(), cfg, recorder)
-	t.Cleanup(w.Close)
-	awaitAcks(t, recorder, 500)
+	u := load(t, c, 2, 3)
+	u.awaitMore(t, 500)
 	for _, z := range c.ZooKeepers {
 		if err := z.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for away := time.Now(); time.Since(away) < beyondSessions; {
-		acked, _ := recorder.Acked()
-		awaitAcks(t, recorder, acked+100)
+		u.awaitMore(t, 100)
 	}
 	if err := c.Recover(within(t, patience), trialTopic); err != nil {
 		t.Fatal(err)
@@ -82,15 +114,7 @@ func withoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 	if err := c.Recover(within(t, patience), trialTopic); err != nil {
 		t.Fatal(err)
 	}
-	report, err := w.Finish(within(t, patience))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%v", report)
-	if !report.Sound() {
-		t.Error("the history is not sound")
-	}
-	compareReplicas(t, c, trialTopic, 3)
+	u.finish(t)
 }
 
 // gathers carries a plan out and holds the brokers' goroutines afterwards, under the same
@@ -98,16 +122,8 @@ func withoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 func gathers(t *testing.T, c *cluster.Cluster, plan []nemesis.Step) {
 	t.Helper()
 	const slack = 25
-	topic := cluster.Topic{Name: trialTopic, Partitions: 4, Replicas: 3, Settings: twoOfThree}
-	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
-		t.Fatal(err)
-	}
-	recorder := record(t, checker.Rules{})
-	cfg := fast(20)
-	cfg.Addresses, cfg.Topic = c.Addresses(), trialTopic
-	w := workload.Start(t.Context(), cfg, recorder)
-	t.Cleanup(w.Close)
-	awaitAcks(t, recorder, 1000)
+	u := load(t, c, 20, 4)
+	u.awaitMore(t, 1000)
 	before := map[int32]float64{}
 	for _, b := range c.Brokers {
 		before[b.ID] = metric(t, b, "go_goroutines")
@@ -120,8 +136,7 @@ func gathers(t *testing.T, c *cluster.Cluster, plan []nemesis.Step) {
 	if err := c.Recover(within(t, patience), trialTopic); err != nil {
 		t.Fatal(err)
 	}
-	acked, _ := recorder.Acked()
-	awaitAcks(t, recorder, acked+1000)
+	u.awaitMore(t, 1000)
 	for _, b := range c.Brokers {
 		await(t, b.Name()+" to have no more goroutines than at first", func() (bool, string) {
 			now := metric(t, b, "go_goroutines")
@@ -129,59 +144,26 @@ func gathers(t *testing.T, c *cluster.Cluster, plan []nemesis.Step) {
 		})
 		t.Logf("%s ends with %v goroutines, %v bytes", b.Name(), metric(t, b, "go_goroutines"), metric(t, b, "process_resident_memory_bytes"))
 	}
-	report, err := w.Finish(within(t, patience))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%v", report)
-	if !report.Sound() {
-		t.Error("the history is not sound")
-	}
-	compareReplicas(t, c, trialTopic, 4)
+	u.finish(t)
 }
 
-// metric is one that a broker of ours shows, without labels.
+// metric is one that a broker of ours shows.
 func metric(t *testing.T, b *cluster.Broker, name string) float64 {
 	t.Helper()
-	host, _, err := net.SplitHostPort(b.Address)
+	value, err := b.Metric(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.Get("http://" + net.JoinHostPort(host, "8080") + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			value, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return value
-		}
-	}
-	t.Fatalf("%s shows no %s", b.Name(), name)
-	return 0
+	return value
 }
 
 // startsWithoutZooKeeper has all brokers crash while ZooKeeper is away, and start again.
 // They are there, and with ZooKeeper all goes on: nobody knows better than who led.
 func startsWithoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
-	topic := cluster.Topic{Name: trialTopic, Partitions: 4, Replicas: 3, Settings: twoOfThree}
-	if err := cluster.Create(within(t, patience), topic, c.Addresses()...); err != nil {
-		t.Fatal(err)
-	}
-	recorder := record(t, checker.Rules{})
-	cfg := fast(21)
-	cfg.Addresses, cfg.Topic = c.Addresses(), trialTopic
-	w := workload.Start(t.Context(), cfg, recorder)
-	t.Cleanup(w.Close)
+	u := load(t, c, 21, 4)
 	for range 3 {
-		acked, _ := recorder.Acked()
-		awaitAcks(t, recorder, acked+500)
+		u.awaitMore(t, 500)
 		for _, m := range append([]cluster.Machine{c.ZooKeepers[0]}, c.Machines()[:len(c.Brokers)]...) {
 			if err := m.Kill(); err != nil {
 				t.Fatal(err)
@@ -194,15 +176,6 @@ func startsWithoutZooKeeper(t *testing.T, c *cluster.Cluster) {
 			t.Fatal(err)
 		}
 	}
-	acked, pause := recorder.Acked()
-	awaitAcks(t, recorder, acked+500)
-	report, err := w.Finish(within(t, patience))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%v\nthe longest time without an ack of a partition: %v", report, pause)
-	if !report.Sound() {
-		t.Error("the history is not sound")
-	}
-	compareReplicas(t, c, trialTopic, 4)
+	u.awaitMore(t, 500)
+	u.finish(t)
 }

@@ -11,7 +11,6 @@ package machine
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,25 +122,7 @@ const readyEvery = 100 * time.Millisecond
 
 // AwaitReady waits until /readyz says so.
 func (m *Machine) AwaitReady(ctx context.Context) error {
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	client := http.Client{Timeout: 2 * time.Second}
-	for {
-		answer, err := client.Get("http://" + m.Admin + "/readyz")
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not ready: %w", context.Cause(ctx))
-		case <-m.Ended():
-			return fmt.Errorf("the machine went off")
-		case <-tick.C:
-		}
-	}
+	return process.Ready(ctx, m.Admin, readyEvery, m.Ended())
 }
 
 func run(ctx context.Context, name string, args ...string) error {
