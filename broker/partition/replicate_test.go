@@ -2,7 +2,6 @@ package partition
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -40,32 +39,6 @@ func TestAllHaveIt(t *testing.T) {
 		wantOffsets(t, "follower", r.hubs[2].p, 3, 3)
 		if got, want := bytesOf(t, r.hubs[2].p, 3), bytesOf(t, p, 3); !bytes.Equal(got, want) {
 			t.Errorf("the follower has %x, the leader %x", got, want)
-		}
-	})
-}
-
-// A follower gets nothing that a power cut could take from the leader.
-func TestFollowersReadWhatIsDurable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := openBox(t, commitlog.Sync)
-		p := b.partition(t)
-		order := Order{Leader: 7, LeaderEpoch: 5, PartitionEpoch: 1, Replicas: []int32{7, 8}, ISR: []int32{7, 8}}
-		if _, err := b.set.Apply("press", 0, 7, order); err != nil {
-			t.Fatal(err)
-		}
-		wake := make(chan struct{}, 1)
-		defer p.WatchEnd(wake)()
-		appendTo(t, p, batch(3, 0))
-		synctest.Wait()
-		ask := ReplicaFetch{Replica: 8, BrokerEpoch: -1, CurrentLeaderEpoch: 5, Offset: 0, LastFetchedEpoch: -1, MaxBytes: 1 << 20}
-		f, diverging, err := p.ReadReplica(ask)
-		if len(f.Records.Bytes) != 0 || diverging != nil || err != nil || len(wake) != 0 {
-			t.Errorf("before the sync: %d bytes, %v, %v, woken %d times", len(f.Records.Bytes), diverging, err, len(wake))
-		}
-		b.leave <- nil
-		synctest.Wait()
-		if f, _, err = p.ReadReplica(ask); len(f.Records.Bytes) == 0 || err != nil || len(wake) != 1 {
-			t.Errorf("after the sync: %d bytes, %v, woken %d times", len(f.Records.Bytes), err, len(wake))
 		}
 	})
 }
@@ -153,43 +126,6 @@ func TestLeadershipMoves(t *testing.T) {
 		}
 		if err := r.leader().AppendFetched(r.LeaderEpoch, nil, 7, 0); !errors.Is(err, ErrFencedLeaderEpoch) {
 			t.Errorf("a leader takes an answer: %v, want %v", err, ErrFencedLeaderEpoch)
-		}
-	})
-}
-
-// Who goes by another leader epoch, or is no replica, learns it.
-func TestReadReplicaRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		mustAppend(t, r.leader(), batch(3, 0))
-		r.catchUp(t, 2, 3)
-		r.elect(t, 1, 1, 2, 3)
-		ask := ReplicaFetch{Replica: 2, BrokerEpoch: -1, CurrentLeaderEpoch: 1, Offset: 3, LastFetchedEpoch: 0, MaxBytes: 100}
-		for name, tc := range map[string]struct {
-			alter func(*ReplicaFetch)
-			want  error
-		}{
-			"right":        {func(*ReplicaFetch) {}, nil},
-			"epochNotTold": {func(f *ReplicaFetch) { f.CurrentLeaderEpoch = -1 }, nil},
-			"earlierEpoch": {func(f *ReplicaFetch) { f.CurrentLeaderEpoch = 0 }, ErrFencedLeaderEpoch},
-			"laterEpoch":   {func(f *ReplicaFetch) { f.CurrentLeaderEpoch = 2 }, ErrUnknownLeaderEpoch},
-			"stranger":     {func(f *ReplicaFetch) { f.Replica = 9 }, ErrUnknownLeaderEpoch},
-			"beyond":       {func(f *ReplicaFetch) { f.Offset, f.LastFetchedEpoch = 4, -1 }, commitlog.ErrOffsetOutOfRange},
-			"before":       {func(f *ReplicaFetch) { f.Offset = -1 }, commitlog.ErrOffsetOutOfRange},
-			"epochToCome":  {func(f *ReplicaFetch) { f.LastFetchedEpoch = 7 }, commitlog.ErrOffsetOutOfRange},
-		} {
-			f := ask
-			tc.alter(&f)
-			if _, diverging, err := r.leader().ReadReplica(f); !errors.Is(err, tc.want) || diverging != nil {
-				t.Errorf("%s: %v, %v; want %v", name, diverging, err, tc.want)
-			}
-		}
-		ask.Offset = 9
-		if _, diverging, err := r.leader().ReadReplica(ask); err != nil || diverging == nil || *diverging != (EpochEnd{Epoch: 0, EndOffset: 3}) {
-			t.Errorf("a longer log: %v, %v; want it to diverge at 3", diverging, err)
-		}
-		if _, _, err := r.hubs[2].p.ReadReplica(ReplicaFetch{Replica: 3, CurrentLeaderEpoch: 1}); !errors.Is(err, ErrNotLeader) {
-			t.Errorf("a follower: %v, want %v", err, ErrNotLeader)
 		}
 	})
 }
@@ -284,111 +220,6 @@ func TestProducersMoveWithLeadership(t *testing.T) {
 		}
 		if base, _, err := r.leader().AppendAll(sent(6, 0, 0, 3)); err != nil || base != 27 {
 			t.Errorf("the lost batch of the other again: at offset %d, %v; want 27", base, err)
-		}
-	})
-}
-
-// A follower whose log its leader has left behind begins where the leader's begins, and
-// knows no producer.
-func TestFollowerStartsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		mustAppend(t, r.leader(), sent(9, 0, 0, 3))
-		r.catchUp(t, 2, 3)
-		r.elect(t, 1, 1, 2)
-		mustAppend(t, r.leader(), sent(5, 0, 0, 4))
-		mustAppend(t, r.leader(), batch(2, 0))
-		r.catchUp(t, 2)
-		r.catchUp(t, 2)
-		if _, err := r.leader().DeleteBefore(5); err != nil {
-			t.Fatal(err)
-		}
-		r.catchUp(t, 2)
-		if s := r.hubs[2].p.State(); s.LogStartOffset != 5 {
-			t.Errorf("the follower that has all starts at %d, want 5 as its leader", s.LogStartOffset)
-		}
-		r.catchUp(t, 3)
-		s := r.hubs[3].p.State()
-		if s.LogStartOffset != 5 || s.LogEndOffset != 9 {
-			t.Errorf("the follower that was behind has %d to %d, want 5 to 9", s.LogStartOffset, s.LogEndOffset)
-		}
-		if got, want := bytesOf(t, r.hubs[3].p, 9), bytesOf(t, r.leader(), 9); !bytes.Equal(got, want) {
-			t.Errorf("the follower has %x, the leader %x", got, want)
-		}
-		if all := r.hubs[3].p.ActiveProducers(); len(all) != 1 || all[0].ID != 5 {
-			t.Errorf("producers %v, want the one of the batch at the start", all)
-		}
-	})
-}
-
-// Followers' logs start where their leaders' do: one at a time with a fetch, since the
-// fetches of all wait for it, and all of them when retention comes by.
-func TestFollowerStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		time.Sleep(time.Second)
-		for range 4 {
-			mustAppend(t, r.leader(), batch(1, 0))
-		}
-		r.catchUp(t, 2, 3)
-		r.catchUp(t, 2, 3)
-		p := r.hubs[2].p
-		for _, step := range []struct {
-			delete, want int64
-			then         func()
-		}{
-			{1, 1, func() {}},
-			{2, 1, func() {}},
-			{2, 2, func() { p.retain(r.hubs[2].log) }},
-			{3, 3, func() { time.Sleep(startMoves) }},
-		} {
-			if _, err := r.leader().DeleteBefore(step.delete); err != nil {
-				t.Fatal(err)
-			}
-			step.then()
-			r.catchUp(t, 2)
-			if got := p.State().LogStartOffset; got != step.want {
-				t.Errorf("the leader starts at %d, the follower at %d, want %d", step.delete, got, step.want)
-			}
-		}
-	})
-}
-
-// Readers of a follower stop at what it knows to be committed. What it has not got yet
-// is not out of range.
-func TestReadFromFollower(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		mustAppend(t, r.leader(), batch(3, 0))
-		r.catchUp(t, 2, 3)
-		r.catchUp(t, 2)
-		mustAppend(t, r.leader(), batch(2, 0))
-		r.catchUp(t, 2)
-		p := r.hubs[2].p
-		if f, err := p.Read(0, 1<<20, true); err != nil || f.HighWatermark != 3 || len(f.Records.Bytes) != len(bytesOf(t, p, 3)) {
-			t.Errorf("%d bytes up to %d, %v; want those up to 3", len(f.Records.Bytes), f.HighWatermark, err)
-		}
-		for offset, want := range map[int64]error{4: nil, 5: nil, 6: ErrOffsetNotAvailable, -1: commitlog.ErrOffsetOutOfRange} {
-			if f, err := p.Read(offset, 1<<20, true); !errors.Is(err, want) || len(f.Records.Bytes) != 0 {
-				t.Errorf("offset %d: %d bytes, %v; want %v", offset, len(f.Records.Bytes), err, want)
-			}
-		}
-	})
-}
-
-// A new leader says what the latest offset is once it has committed what it found.
-func TestLatestOffset(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		mustAppend(t, r.leader(), batch(3, 0))
-		r.catchUp(t, 2, 3) // and do not know yet that it is committed
-		r.elect(t, 2, 2, 3)
-		if got, err := r.leader().LatestOffset(); !errors.Is(err, ErrOffsetNotAvailable) {
-			t.Errorf("%d, %v; want %v", got, err, ErrOffsetNotAvailable)
-		}
-		r.catchUp(t, 3)
-		if got, err := r.leader().LatestOffset(); got != 3 || err != nil {
-			t.Errorf("%d, %v; want 3", got, err)
 		}
 	})
 }
@@ -509,141 +340,6 @@ func TestOfflineReplica(t *testing.T) {
 		synctest.Wait()
 		if _, err := r.hubs[2].Apply("press", 0, 2, Order{Leader: 2, LeaderEpoch: 9}); !errors.Is(err, commitlog.ErrOffline) {
 			t.Errorf("an order: %v, want %v", err, commitlog.ErrOffline)
-		}
-	})
-}
-
-// A follower whose log ends where its leader's starts keeps nothing of it: the leader
-// knows no epochs from before, and what was appended in an earlier one by a leader that
-// is gone could pass for what all had.
-func TestWhatNobodyCanCompareGoes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		mustAppend(t, r.leader(), batch(3, 0))
-		r.catchUp(t, 2, 3)
-		for range 9 {
-			mustAppend(t, r.leader(), batch(1, 0)) // the others do not get these
-		}
-		r.dead[1] = true
-		r.Leader, r.ISR, r.LeaderEpoch, r.PartitionEpoch = 2, []int32{2, 3}, r.LeaderEpoch+1, r.PartitionEpoch+1
-		r.tell(t, 2)
-		r.tell(t, 3)
-		for range 4 {
-			mustAppend(t, r.leader(), batch(2, 0))
-		}
-		r.catchUp(t, 3)
-		r.catchUp(t, 3)
-		if _, err := r.leader().DeleteBefore(9); err != nil {
-			t.Fatal(err)
-		}
-		r.hubs[1].startMoved.Store(time.Now().UnixNano()) // it is another partition's turn to start later
-		delete(r.dead, 1)
-		r.tell(t, 1)
-		for range 2 { // the first truncates
-			if err := r.fetch(t, 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if s := r.hubs[1].p.State(); s.LogStartOffset != 9 || s.LogEndOffset != 11 {
-			t.Errorf("the log is %d to %d with high watermark %d, want 9 to 11 as its leader's", s.LogStartOffset, s.LogEndOffset, s.HighWatermark)
-		}
-	})
-}
-
-// A throttled replica that is out of sync gets what the rate has left, and is known to
-// be where it is; one that is in sync gets all.
-func TestThrottledReplicas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(1))
-		r.elect(t, 1, 1, 2)
-		p := r.leader()
-		mustAppend(t, p, batch(3, 0))
-		next := mustAppend(t, p, batch(3, 0))
-		if err := await(p.Await, next); err != nil {
-			t.Fatal(err)
-		}
-		one, all := len(bytesOf(t, p, 3)), len(bytesOf(t, p, next))
-		for _, tc := range []struct {
-			replica   int32
-			throttled bool
-			allowance int
-			want      int
-		}{
-			{3, true, 0, 0}, {3, true, one, one}, {3, true, 1 << 20, all}, {3, false, 0, all}, {2, true, 0, all},
-		} {
-			f, _, err := p.ReadReplica(ReplicaFetch{
-				Replica: tc.replica, BrokerEpoch: -1, CurrentLeaderEpoch: r.LeaderEpoch, Offset: 0, LastFetchedEpoch: -1,
-				MaxBytes: 1 << 20, AtLeastOne: true, Throttled: tc.throttled, Allowance: tc.allowance,
-			})
-			if err != nil || len(f.Records.Bytes) != tc.want || p.leading.FollowerEnd(tc.replica) != 0 {
-				t.Errorf("%+v: %d bytes, %v, known to end at %d", tc, len(f.Records.Bytes), err, p.leading.FollowerEnd(tc.replica))
-			}
-			f.Records.Release()
-		}
-	})
-}
-
-// What is deleted at the leader is gone everywhere when the low watermark has passed it,
-// and who waits for that learns of it, and when this broker leads no longer.
-func TestLowWatermark(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegion(t, minISR(2))
-		p := r.leader()
-		for range 3 {
-			mustAppend(t, p, batch(3, 0))
-		}
-		r.catchUp(t, 2, 3)
-		r.catchUp(t, 2, 3)
-		wake := make(chan struct{}, 1)
-		defer p.WatchLow(wake)()
-		low := func(want int64) {
-			t.Helper()
-			if got, err := p.LowWatermark(); got != want || err != nil {
-				t.Errorf("low watermark %d, %v; want %d", got, err, want)
-			}
-		}
-		fetch := func(id int32) {
-			t.Helper()
-			select {
-			case <-wake:
-			default:
-			}
-			if err := r.fetch(t, id); err != nil {
-				t.Fatal(err)
-			}
-			if len(wake) == 0 {
-				t.Errorf("nobody is told that broker %d has fetched", id)
-			}
-		}
-		if _, err := p.DeleteBefore(6); err != nil {
-			t.Fatal(err)
-		}
-		low(0)
-		fetch(2) // learns of it
-		fetch(2)
-		low(0)
-		r.hubs[3].startMoved.Store(time.Now().UnixNano()) // it is another partition's turn
-		fetch(3)
-		fetch(3)
-		low(0)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.hubs[3].RunStarts(ctx) }()
-		time.Sleep(startMoves)
-		synctest.Wait()
-		fetch(3)
-		low(6)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		select {
-		case <-wake:
-		default:
-		}
-		r.elect(t, 2, 1, 2, 3)
-		if _, err := p.LowWatermark(); !errors.Is(err, ErrNotLeader) || len(wake) == 0 {
-			t.Errorf("after an election: %v, %d are told", err, len(wake))
 		}
 	})
 }
