@@ -78,7 +78,7 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.
 	bridge := a.ports.bridge
 	var box *broker.Broker
 	admin, err := admin.New(a.ports.admin, []admin.Part{
-		{Name: "broker", Ready: func() error { return box.Ready() }},
+		{Name: "broker", Ready: func() error { return box.Ready() }, CaughtUp: func() error { return box.CaughtUp() }},
 		{Name: "bridge", Ready: bridge.Ready},
 	}, firmware(cfg.Admin.Password, a.log), a.log, reg)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -254,8 +253,8 @@ func (b *Broker) Ready() error {
 	return notReady(b.partitions.Offline())
 }
 
-// maxTold is of how many partitions Ready says why they are offline: one disk
-// takes all with it.
+// maxTold is how many partitions Ready and CaughtUp name: one disk takes all with it,
+// and after a start all are behind.
 const maxTold = 10
 
 // notReady says which partitions are offline, and why; nil when none is.
@@ -267,10 +266,7 @@ func notReady(offline []partition.Offline) error {
 	for _, p := range offline[:min(len(offline), maxTold)] {
 		told = append(told, fmt.Sprintf("%s (%v)", p.Name, p.Err))
 	}
-	if more := len(offline) - len(told); more > 0 {
-		told = append(told, fmt.Sprintf("and %d more", more))
-	}
-	return fmt.Errorf("%d partitions are offline: %s", len(offline), strings.Join(told, ", "))
+	return fmt.Errorf("%d partitions are offline: %s", len(offline), someOf(told, len(offline)))
 }
 
 // newServer makes the Kafka listener's server.
