@@ -80,7 +80,7 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.
 	admin, err := admin.New(a.ports.admin, []admin.Part{
 		{Name: "broker", Ready: func() error { return box.Ready() }, CaughtUp: func() error { return box.CaughtUp() }},
 		{Name: "bridge", Ready: bridge.Ready},
-	}, firmware(cfg.Admin.Password, a.log), a.log, reg)
+	}, flashed(cfg.Admin.Password, a.log), a.log, reg)
 	if err != nil {
 		return err
 	}

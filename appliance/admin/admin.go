@@ -1,10 +1,10 @@
 // Package admin answers operators and their tools over HTTP: /metrics, /healthz,
-// /readyz, on a box with firmware /firmware, and a page at / that lists them.
+// /readyz, on a box that was flashed /firmware and /log, and a page at / that lists them.
 //
 // It owns the HTTP server and its limits. It measures nothing itself, and changes
 // nothing but the firmware, for who has the password: what it shows comes from the
-// registry, the parts and the firmware handed to New. Run is called once; the parts'
-// functions and the firmware are called from the goroutines of requests.
+// registry, the parts and the box handed to New. Run is called once; the functions of
+// parts and box are called from the goroutines of requests.
 package admin
 
 import (
@@ -47,9 +47,8 @@ type Server struct {
 }
 
 // New serves what is in reg, to which it adds the Go runtime's and the process's
-// own collectors, the state of parts, and the firmware, which is nil where there is
-// none. It takes over ln, which is closed when Run returns.
-func New(ln net.Listener, parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
+// own collectors, the state of parts, and what box has. It takes over ln, which is closed when Run returns.
+func New(ln net.Listener, parts []Part, box Box, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -59,7 +58,7 @@ func New(ln net.Listener, parts []Part, fw Firmware, log *slog.Logger, reg *prom
 		}
 	}
 	return &Server{ln: ln, http: &http.Server{
-		Handler:        handler(parts, fw, log, reg),
+		Handler:        handler(parts, box, log, reg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,

@@ -24,7 +24,7 @@ func start(t *testing.T, reg *prometheus.Registry, parts ...Part) (base string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(ln, parts, nil, slog.New(slog.DiscardHandler), reg)
+	s, err := New(ln, parts, Box{}, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func ask(t *testing.T) (ended <-chan error, goOn func(), client net.Conn) {
 	blocked := make(chan struct{})
 	ln := newPipes()
-	s, err := New(ln, []Part{{Name: "slow", Ready: func() error { <-blocked; return nil }}}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s, err := New(ln, []Part{{Name: "slow", Ready: func() error { <-blocked; return nil }}}, Box{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestListenerFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(ln, nil, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s, err := New(ln, nil, Box{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

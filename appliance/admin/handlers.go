@@ -22,7 +22,7 @@ type page struct {
 
 // handler answers GET and HEAD for the pages, POST for the firmware, and 404 or 405 for
 // the rest.
-func handler(parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) http.Handler {
+func handler(parts []Part, box Box, log *slog.Logger, reg *prometheus.Registry) http.Handler {
 	pages := []page{
 		{"/metrics", "what is measured, as Prometheus reads it", metrics(reg)},
 		{"/healthz", "200 while the process lives", http.HandlerFunc(healthz)},
@@ -32,10 +32,7 @@ func handler(parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Regist
 	for _, p := range pages {
 		mux.Handle("GET "+p.path, p.handler)
 	}
-	if fw != nil {
-		firmwarePages(mux, fw, log)
-		pages = append(pages, page{path: "/firmware", doc: "what the two slots hold, and what became of the last update"})
-	}
+	pages = append(pages, box.pages(mux, log)...)
 	mux.Handle("GET /{$}", index(pages))
 	return mux
 }
