@@ -186,7 +186,7 @@ func (p *process) variable(name string) string {
 
 // updates is an Update.
 type updates struct {
-	m       *machine
+	m        *machine
 	onTrial  bool
 	caughtUp bool // before
 	failed   string
@@ -201,7 +201,7 @@ func (u *updates) WasCaughtUp() (bool, error) {
 	return u.caughtUp, nil
 }
 
-func (u *updates) Settle() error               { return u.m.does("settle") }
+func (u *updates) Settle() error { return u.m.does("settle") }
 func (u *updates) MarkGood() error {
 	u.goodAt = time.Since(u.m.started)
 	return u.m.does("mark good")

@@ -66,8 +66,8 @@ type Box struct {
 	// CaughtUp is nil while the broker of this box has caught up with its region; without
 	// one that is not known, and the trial of an update does not ask for it.
 	CaughtUp func() error
-	Now  func() time.Time // nil is the machine's
-	Log  *slog.Logger     // nil is none
+	Now      func() time.Time // nil is the machine's
+	Log      *slog.Logger     // nil is none
 
 	one chan struct{} // holds who changes something in this process
 }
