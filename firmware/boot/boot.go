@@ -61,7 +61,6 @@ type box struct {
 	background sync.WaitGroup // network, time, log
 	site       site.Site
 	siteErr    error // what is wrong with the site file, or the settings in it
-	accepted   bool  // there is a site file, and nothing wrong with it
 	serve      Serve // what the settings say
 	mounted    bool  // the data partition
 	update     Update
@@ -276,7 +275,7 @@ func (b *box) startServe() (Process, error) {
 	told := advertise(b.serve, b.network.start(b.serve))
 	return b.m.Start(Command{
 		Path: layout.Binary, Args: []string{"serve", "--config", b.settingsFile()},
-		Env:    environment(&b.site, b.accepted, b.m.Memory(), told),
+		Env:    environment(&b.site, b.m.Memory(), told),
 		Output: &byLine{to: b.output},
 	})
 }
