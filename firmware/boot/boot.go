@@ -256,7 +256,7 @@ func (b *box) wasCaughtUp() bool {
 	was, err := b.update.WasCaughtUp()
 	b.try("not known whether the broker had caught up before; the new version must be ready, and no more", err)
 	if was {
-		b.log.Info("the broker had caught up with its region, and must again with this version")
+		b.log.Info("the broker had caught up before, and must again with this version")
 	}
 	return was
 }

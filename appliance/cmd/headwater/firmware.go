@@ -160,7 +160,7 @@ func printStatus(w io.Writer, s update.Status) {
 			fmt.Fprintf(w, "  %s\n", r.Why)
 		}
 		if r.Outcome == update.Trial && r.CaughtUp {
-			fmt.Fprintln(w, "  it must be ready and catch up with its region, as the broker had before")
+			fmt.Fprintln(w, "  it must be ready and have caught up, as what ran before had")
 		}
 	}
 }

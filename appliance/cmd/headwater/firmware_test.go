@@ -213,7 +213,7 @@ func TestInstallAtBox(t *testing.T) {
 	}
 	for told, want := range map[string]string{
 		`"outcome":"on trial"`:                  "\nlast update: 1.4.0 in slot b, on trial (2026-11-26 09:00:00Z)\n",
-		`"outcome":"on trial","caughtUp":true`:  "(2026-11-26 09:00:00Z)\n  it must be ready and catch up with its region, as the broker had before\n",
+		`"outcome":"on trial","caughtUp":true`:  "(2026-11-26 09:00:00Z)\n  it must be ready and have caught up, as what ran before had\n",
 		`"outcome":"good","caughtUp":true`:      "\nlast update: 1.4.0 in slot b, good (2026-11-26 09:00:00Z)\n",
 		`"outcome":"on trial","caughtUp":false`: "\nlast update: 1.4.0 in slot b, on trial (2026-11-26 09:00:00Z)\n",
 	} {
