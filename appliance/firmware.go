@@ -18,10 +18,12 @@ import (
 type slots struct{ box *update.Box }
 
 // flashed is what the admin port has of this machine: nothing where it was not started
-// from an image. passwordHash is checked already, and may be empty.
-func flashed(passwordHash string, log *slog.Logger) admin.Box {
+// from an image. passwordHash is checked already, and may be empty. caughtUp is the
+// broker's.
+func flashed(passwordHash string, caughtUp func() error, log *slog.Logger) admin.Box {
 	box := admin.Box{Allowed: whoHas(passwordHash)}
 	if s, err := update.Here("", log); err == nil {
+		s.CaughtUp = caughtUp
 		box.Firmware = slots{s}
 	} else if !errors.Is(err, update.ErrNoFirmware) {
 		log.Warn("firmware not known", "err", err)

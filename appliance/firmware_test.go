@@ -11,7 +11,7 @@ import (
 
 // A machine that was not flashed has nothing of a box.
 func TestNotFlashed(t *testing.T) {
-	if box := flashed("", slog.New(slog.DiscardHandler)); box.Firmware != nil || box.Log != nil {
+	if box := flashed("", nil, slog.New(slog.DiscardHandler)); box.Firmware != nil || box.Log != nil {
 		t.Errorf("%+v", box)
 	}
 }

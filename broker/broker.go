@@ -245,6 +245,10 @@ func (b *Broker) cleaner() partition.CleanerConfig {
 // Snapshot is the cluster as this broker knows it now.
 func (b *Broker) Snapshot() *cluster.Snapshot { return b.cluster.Snapshot() }
 
+// WallSynchronized reports whether the kernel said, at the last look, that the time of
+// day is kept right. It is cheap enough to ask for each record.
+func (b *Broker) WallSynchronized() bool { return b.dir.WallSynchronized() }
+
 // Ready is nil while the broker serves all of its partitions.
 func (b *Broker) Ready() error {
 	if !b.running.Load() {
