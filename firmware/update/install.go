@@ -54,6 +54,7 @@ func (b *Box) Install(ctx context.Context, r io.Reader, size int64, o Options) (
 		if err != nil {
 			return refusal{err}
 		}
+		defer bundle.close()
 		m = bundle.Manifest
 		return b.install(ctx, bundle, o)
 	})
@@ -75,6 +76,9 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 		return err
 	}
 	defer root.Close()
+	if err := bundle.checkKernel(); err != nil {
+		return refusal{err}
+	}
 	result := Result{Slot: target, Version: m.Version, From: b.slotStatus(entries, b.Running).Version, Outcome: Writing, At: b.Now().UTC()}
 	b.noted(b.saveResult(result))
 	err = b.onBoot(func() error {
