@@ -99,7 +99,7 @@ var houseMap = []room{
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
-	{"appliance/e2e/firmware/machine", "appliance/process", ""},
+	{"appliance/e2e/firmware/machine", "appliance/process firmware/layout", ""},
 	{"appliance/e2e/firmware/neverready", "firmware/boot firmware/layout firmware/update", ""},
 	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/card", "", ""},

@@ -70,5 +70,8 @@ func (p *power) cut(t *testing.T, m *machine.Machine) {
 		if err := p.card.Restore(); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := os.Stat(m.Disk); err != nil {
+			t.Fatalf("the file system under the disk did not come back; is it mounted in another namespace, too? %v", err)
+		}
 	}
 }
