@@ -61,19 +61,20 @@ bench: build ## run the benchmarks, hold the broker against the machine (headwat
 footprint: ## measure binaries, memory and starts, and hold them against docs/FOOTPRINT.md
 	$(GO) run ./appliance/e2e/footprint -limits docs/FOOTPRINT.md
 
-interop: build ## run the whole appliance against real clients and Kafka's own tools, kills, power cuts and flipped bits
+interop: build ## run the whole appliance against real clients, kills, power cuts and flipped bits, a region, and boxtrials
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn python3 node npm mosquitto_pub zookeeper.jar ip nft tc && HEADWATER_POWERCUT_ROUNDS=100 HEADWATER_KILL_ROUNDS=200 HEADWATER_TRUTH_ROUNDS=100 HEADWATER_TRUTH_CUTS=20 HEADWATER_HOSTILE_ACKS=200 HEADWATER_FLIPS=1000 \
 		$(GO) test -count=1 -p 1 -parallel 4 -timeout 30m -tags interop $$($(GO) list -tags interop ./appliance/e2e/... | grep -vE '/e2e/(region|boot|container|debian|firmware)$$')
 	$(GO) test -count=1 -timeout 15m -tags interop -run '$(TRIALS)' ./appliance/e2e/region
 	HEADWATER_MODEL_SEEDS=5000 $(GO) test -count=1 -timeout 15m -v -run '^TestRegion$$' ./broker/modelcheck
+	$(MAKE) --no-print-directory boxtrials
 
 trials: build ## run what faults do to a region of headwater, of stock Kafka and of both (40 min; HEADWATER_REGION_MINUTES, HEADWATER_REGION_SEED)
 	.ci/needs $(GO) kcat mkfs.ext4 java javac mvn zookeeper.jar ip nft tc && $(GO) test -count=1 -v -timeout 0 -tags interop ./appliance/e2e/region
 
 boxtrials: build ## run the container, the packages, PID 1 and the firmware image, in engines and emulated machines
 	.ci/needs $(GO) kcat podman runc qemu-aarch64-static qemu-arm-static mkfs.ext4 mkfs.xfs mkfs.btrfs dpkg-deb systemd-analyze \
-		ip nft dnsmasq sgdisk mke2fs mcopy unsquashfs qemu-system-aarch64 QEMU_EFI.fd && HEADWATER_FIRMWARE_CUTS=20 \
-		$(GO) test -count=1 -p 1 -timeout 60m -tags interop ./appliance/e2e/boot ./appliance/e2e/container ./appliance/e2e/debian ./appliance/e2e/firmware
+		ip nft dnsmasq chronyd sgdisk mke2fs mcopy unsquashfs qemu-system-aarch64 QEMU_EFI.fd && HEADWATER_FIRMWARE_CUTS=20 \
+		$(GO) test -count=1 -p 2 -parallel 2 -timeout 60m -tags interop ./appliance/e2e/boot ./appliance/e2e/container ./appliance/e2e/debian ./appliance/e2e/firmware
 
 regionbench: ## measure a region of three brokers beside one of stock Kafka (ARGS="-rounds 1 -only Kafka")
 	.ci/needs $(GO) java mvn zookeeper.jar && $(GO) run ./appliance/e2e/regionbench $(ARGS)

@@ -21,8 +21,8 @@ type slots struct {
 const slotsUser = "admin"
 
 // firmware returns nil where this box was not started from an image with two slots.
-// passwordHash is checked already, and may be empty.
-func firmware(passwordHash string, log *slog.Logger) admin.Firmware {
+// passwordHash is checked already, and may be empty. caughtUp is the broker's.
+func firmware(passwordHash string, caughtUp func() error, log *slog.Logger) admin.Firmware {
 	box, err := update.Here("", log)
 	if err != nil {
 		if !errors.Is(err, update.ErrNoFirmware) {
@@ -30,6 +30,7 @@ func firmware(passwordHash string, log *slog.Logger) admin.Firmware {
 		}
 		return nil
 	}
+	box.CaughtUp = caughtUp
 	return newSlots(box, passwordHash)
 }
 

@@ -4,7 +4,7 @@
 // It owns the HTTP server and its limits. It measures nothing itself, and changes
 // nothing but the firmware, for who has the password: what it shows comes from the
 // registry, the parts and the firmware handed to New. Run is called once; the parts'
-// Ready functions and the firmware are called from the goroutines of requests.
+// functions and the firmware are called from the goroutines of requests.
 package admin
 
 import (
@@ -24,6 +24,9 @@ import (
 type Part struct {
 	Name  string
 	Ready func() error // nil when it is; must not block
+	// CaughtUp is nil when it also has what others rely on it for; must not block. A part
+	// without one has nothing to catch up.
+	CaughtUp func() error
 }
 
 // Limits of what a client may cost. No request but a firmware update has a body that

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,24 +17,15 @@ import (
 	"github.com/headwater/headwater/firmware/layout"
 )
 
-// everyAddress are settings of a box that its site says nothing of: it is there for
-// others. A box without a site, or whose site is refused, lets in nobody but who asks
-// how it is: it may have been meant to ask for passwords.
-var everyAddress = map[string]string{
-	"kafka.listen": "0.0.0.0:9092",
-	"nats.listen":  "0.0.0.0:4222",
-	"mqtt.listen":  "0.0.0.0:1883",
-}
-
-// readSite reads the site file of the boot partition. accepted is false when there is
-// something wrong with it, and for a box that has none.
-func readSite(path string) (s site.Site, accepted bool, err error) {
+// readSite reads the site file of the boot partition. It is the default where there is
+// none, and beside an error.
+func readSite(path string) (s site.Site, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return site.Default(), false, nil
+		return site.Default(), nil
 	}
 	if err != nil {
-		return site.Default(), false, fmt.Errorf("site file: %w", err)
+		return site.Default(), fmt.Errorf("site file: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, site.MaxBytes+1))
@@ -41,19 +33,21 @@ func readSite(path string) (s site.Site, accepted bool, err error) {
 		s, err = site.Parse(data)
 	}
 	if err != nil {
-		return site.Default(), false, err
+		return site.Default(), err
 	}
-	return s, true, nil
+	return s, nil
 }
 
-// environment is what headwater serve is given beside its file.
-func environment(s *site.Site, accepted bool, memory int64, advertise string) []string {
+// doors are the settings that let others than this box in, but for who asks how it is.
+var doors = []string{"kafka.listen", "nats.listen", "mqtt.listen"}
+
+// closed reports whether the site opens none of them.
+func closed(s *site.Site) bool { return !slices.ContainsFunc(doors, s.Sets) }
+
+// environment is what headwater serve is given beside its file. A box is asked how it
+// is from the network; devices and clients come in where its site says so.
+func environment(s *site.Site, memory int64, advertise string) []string {
 	settings := map[string]string{"admin.listen": "0.0.0.0:8080", "memory.limit": strconv.FormatInt(serveMemory(memory), 10)}
-	if accepted {
-		for name, value := range everyAddress {
-			settings[name] = value
-		}
-	}
 	if advertise != "" {
 		settings["kafka.advertise"] = advertise
 	}

@@ -56,11 +56,19 @@ func (b *box) readBoot(ctx context.Context) {
 		err = b.m.Mount(bootMount(device))
 	}
 	b.try("boot partition not mounted; the site is not known", err)
-	b.site, b.accepted, b.siteErr = readSite(filepath.Join(b.places.boot, layout.SitePath))
+	b.site, b.siteErr = readSite(filepath.Join(b.places.boot, layout.SitePath))
 	b.try("hostname not set", b.m.SetHostname(b.site.Hostname))
 	b.try("resolver not set up", b.mountEtc(b.site))
 	b.checkSettings()
+	b.tellSite()
+}
+
+// tellSite says on the console why nobody comes in, where nobody does.
+func (b *box) tellSite() {
 	if b.siteErr == nil {
+		if closed(&b.site) {
+			b.log.Info("no port is open to the network but the admin port; the site file says below settings which are to be", "settings", doors)
+		}
 		return
 	}
 	for line := range strings.Lines(b.siteErr.Error()) {
@@ -74,14 +82,13 @@ func (b *box) checkSettings() {
 	var err error
 	for range 2 {
 		if err = writeFiles(b.places.run, &b.site); err == nil {
-			b.serve, err = b.Settings(b.settingsFile(), environment(&b.site, b.accepted, b.m.Memory(), ""))
+			b.serve, err = b.Settings(b.settingsFile(), environment(&b.site, b.m.Memory(), ""))
 		}
 		if err == nil {
 			return
 		}
 		b.siteErr = errors.Join(b.siteErr, err)
 		b.site.ForgetSettings()
-		b.accepted = false
 	}
 	b.serve = Serve{Admin: "127.0.0.1:8080"}
 }

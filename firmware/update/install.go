@@ -67,7 +67,7 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 	if err != nil {
 		return err
 	}
-	running, err := b.accept(m, entries, o)
+	running, err := b.accept(bundle, entries, o)
 	if err != nil {
 		return refusal{err}
 	}
@@ -76,10 +76,10 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 		return err
 	}
 	defer root.Close()
-	if err := bundle.checkKernel(); err != nil {
-		return refusal{err}
+	result := Result{
+		Slot: target, Version: m.Version, From: b.slotStatus(entries, b.Running).Version,
+		Outcome: Writing, At: b.Now().UTC(), CaughtUp: b.caughtUp(),
 	}
-	result := Result{Slot: target, Version: m.Version, From: b.slotStatus(entries, b.Running).Version, Outcome: Writing, At: b.Now().UTC()}
 	b.noted(b.saveResult(result))
 	err = b.onBoot(func() error {
 		if err := b.write(ctx, bundle, root, target); err != nil {
@@ -97,7 +97,7 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 		b.noted(b.saveResult(result))
 		return err
 	}
-	b.Log.Info("update written", "slot", target, "version", m.Version, "from", result.From)
+	b.Log.Info("update written", "slot", target, "version", m.Version, "from", result.From, "caughtUp", result.CaughtUp)
 	return nil
 }
 
@@ -198,9 +198,10 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// accept holds a manifest against this box: all that can be known before writing. It
+// accept holds a bundle against this box: all that can be known before writing. It
 // returns the entry of what runs.
-func (b *Box) accept(m Manifest, entries []entry, o Options) (running entry, err error) {
+func (b *Box) accept(bundle *Bundle, entries []entry, o Options) (running entry, err error) {
+	m := bundle.Manifest
 	text, err := disk.ReadFile(b.FS, b.boot(layout.CompatiblePath), maxEntryBytes)
 	if err != nil {
 		return running, fmt.Errorf("%w: which bundles this one takes is not known: %w", ErrTarget, err)
@@ -218,7 +219,10 @@ func (b *Box) accept(m Manifest, entries []entry, o Options) (running entry, err
 	if err := b.newEnough(m.Version, b.slotStatus(entries, b.Running).Version, o); err != nil {
 		return running, err
 	}
-	return running, b.fits(m.Kernel)
+	if err := b.fits(m.Kernel); err != nil {
+		return running, err
+	}
+	return running, bundle.checkKernel()
 }
 
 func (b *Box) newEnough(offered, runs string, o Options) error {

@@ -3,6 +3,7 @@ package site
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -95,4 +96,16 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q joins by %+v", text, s.Network)
 		}
 	})
+}
+
+// The site file that configs has for a bench opens what devices and clients need.
+func TestBench(t *testing.T) {
+	text, err := os.ReadFile("../../../configs/site.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Parse(text)
+	if err != nil || !s.Sets("kafka.listen") || !s.Sets("nats.listen") || !s.Sets("mqtt.listen") {
+		t.Errorf("it says %+v (%v)", s, err)
+	}
 }
