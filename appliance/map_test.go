@@ -82,7 +82,9 @@ var houseMap = []room{
 
 	// the firmware, from the bottom
 	{"firmware/layout", "", ""},
-	{"firmware/update", "firmware/layout broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
+	{"firmware/uefi", "", ""},
+	{"firmware/uefi/uefitest", "", ""},
+	{"firmware/update", "firmware/layout firmware/uefi broker/disk", "github.com/klauspost/compress golang.org/x/sys/unix"},
 	{"firmware/image", "firmware/layout", "github.com/klauspost/compress"},
 	{"firmware/boot/site", "", "go.yaml.in/yaml/v3"},
 	{"firmware/boot/gpt", "", ""},
@@ -91,13 +93,14 @@ var houseMap = []room{
 	{"firmware/boot/netup", "firmware/boot/site", "github.com/vishvananda/netlink github.com/insomniacslk/dhcp"},
 	{"firmware/boot", "firmware/boot/* firmware/layout", "golang.org/x/sys/unix"},
 	{"firmware/parts", "", ""},
-	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts firmware/update", "github.com/klauspost/compress"},
+	{"firmware/cmd/mkimage", "firmware/boot/site firmware/image firmware/parts firmware/uefi firmware/update", "github.com/klauspost/compress"},
 
 	// what looks at it from outside, by its ports alone
 	{"appliance/process", "", ""},
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
-	{"appliance/e2e/firmware/machine", "appliance/process", ""},
+	{"appliance/e2e/firmware/machine", "appliance/process firmware/layout", ""},
+	{"appliance/e2e/firmware/neverready", "firmware/boot firmware/layout firmware/update", ""},
 	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/card", "", ""},
 	{"appliance/e2e/region/checker", "", ""},

@@ -56,7 +56,7 @@ func ParseEntryFile(text string) (f EntryFile, ok bool) {
 // MoreOf returns what stands on a command line beside CommandLine's own: what a machine
 // needs, and its next update too.
 func MoreOf(options string) string {
-	var own []string
+	own := []string{"rootwait"} // that it waits for ever was once its own
 	for _, slot := range []Slot{A, B} {
 		own = append(own, strings.Fields(CommandLine(slot, ""))...)
 	}

@@ -18,6 +18,9 @@ func TestEntryFile(t *testing.T) {
 	if got := MoreOf(want.Options); got != "console=ttyAMA0 hw.wdt=off" {
 		t.Errorf("the machine's own is %q", got)
 	}
+	if got := MoreOf(CommandLine(A, "rootwait rootwait=5")); got != "rootwait=5" {
+		t.Errorf("of a box that waits for ever, and then does not, it is %q", got)
+	}
 	if got := MoreOf(CommandLine(A, "")); got != "" {
 		t.Errorf("of a machine that needs nothing it is %q", got)
 	}

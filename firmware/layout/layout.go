@@ -142,10 +142,14 @@ func number(s string) (n int, ok bool) {
 	return n, err == nil && n >= 0 && n <= maxTries
 }
 
+// rootWait is how long a kernel waits for the disk that its root is on. One that waited
+// for ever would keep a box whose new kernel does not know its disk from going back.
+const rootWait = "rootwait=60"
+
 // CommandLine is the kernel's for a slot. more is what a machine needs beside it, such
 // as its console.
 func CommandLine(s Slot, more string) string {
-	line := "root=PARTLABEL=" + s.RootLabel() + " ro rootwait init=" + Binary + " hw.slot=" + string(s) + " panic=5 oops=panic quiet"
+	line := "root=PARTLABEL=" + s.RootLabel() + " ro " + rootWait + " init=" + Binary + " hw.slot=" + string(s) + " panic=5 oops=panic quiet"
 	if more != "" {
 		line += " " + more
 	}

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -13,6 +14,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/headwater/headwater/firmware/uefi"
 )
 
 // A bundle is one file; docs/FORMATS.md has it too.
@@ -36,7 +39,8 @@ const (
 // Bundle is one that is being read.
 type Bundle struct {
 	Manifest Manifest
-	payloads io.Reader // the kernel, then the root
+	payloads io.Reader  // the kernel, then the root
+	kernel   *unpacking // begun, where somebody looked at its head; else nil
 }
 
 // Open reads the head of a bundle of size bytes from r. Nothing of the manifest is
@@ -123,22 +127,68 @@ func (b *Bundle) Check(ctx context.Context) error {
 	return nil
 }
 
-// unpack writes the payload that comes next, which p describes, to out. What out has got
-// when it returns nil is what the manifest says.
-func (b *Bundle) unpack(ctx context.Context, p Payload, out io.Writer) error {
+// unpacking is a payload that is being read.
+type unpacking struct {
+	in   *counted
+	zip  *zstd.Decoder
+	head *bufio.Reader // of zip
+}
+
+func (b *Bundle) begin(p Payload) (*unpacking, error) {
 	in := &counted{r: b.payloads, left: p.PackedBytes}
-	unpacked, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+	zip, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(2*maxWindow))
 	if err != nil {
-		return in.why(err)
+		return nil, in.why(err)
 	}
-	defer unpacked.Close()
+	return &unpacking{in: in, zip: zip, head: bufio.NewReaderSize(zip, uefi.HeadBytes)}, nil
+}
+
+// close lets go of what was begun.
+func (b *Bundle) close() {
+	if b.kernel != nil {
+		b.kernel.zip.Close()
+	}
+}
+
+// checkKernel looks at the first bytes of the kernel, and writes nothing.
+func (b *Bundle) checkKernel() (err error) {
+	p := b.Manifest.Kernel
+	if b.kernel, err = b.begin(p); err != nil {
+		return err
+	}
+	head, err := b.kernel.head.Peek(int(min(p.Bytes, uefi.HeadBytes)))
+	if err != nil {
+		return b.kernel.in.why(err)
+	}
+	return startable(head, p.Bytes)
+}
+
+// startable says why UEFI would not start a kernel of size bytes that begins with head.
+func startable(head []byte, size int64) error {
+	if err := uefi.Check(head, size); err != nil {
+		return fmt.Errorf("%w: %w", ErrKernel, err)
+	}
+	return nil
+}
+
+// unpack writes the payload that comes next, which p describes, to out. What out has got
+// when it returns nil is what the manifest says.
+func (b *Bundle) unpack(ctx context.Context, p Payload, out io.Writer) (err error) {
+	u := b.kernel
+	b.kernel = nil
+	if u == nil {
+		if u, err = b.begin(p); err != nil {
+			return err
+		}
+	}
+	defer u.zip.Close()
 	sum := sha256.New()
-	if err := copyTo(ctx, unpacked, p.Bytes, io.MultiWriter(sum, out)); err != nil {
-		return in.why(err)
+	if err := copyTo(ctx, u.head, p.Bytes, io.MultiWriter(sum, out)); err != nil {
+		return u.in.why(err)
 	}
-	if n, err := unpacked.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) || in.left > 0 {
-		return in.why(fmt.Errorf("%w: there is more in it than its manifest says", ErrDamaged))
+	if n, err := u.head.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) || u.in.left > 0 {
+		return u.in.why(fmt.Errorf("%w: there is more in it than its manifest says", ErrDamaged))
 	}
 	if !matches(sum, p.SHA256) {
 		return fmt.Errorf("%w: a payload has another checksum than the manifest says", ErrDamaged)

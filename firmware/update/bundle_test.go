@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/headwater/headwater/firmware/uefi/uefitest"
 )
 
 // keyOf makes the same key of the same seed.
@@ -52,6 +54,9 @@ func newContent(version, part string, size int) []byte {
 	for i := range size / 2 {
 		data[i] = byte(rng.Uint32())
 	}
+	if part == "kernel" {
+		return uefitest.Program(data[:size-len(uefitest.Program(nil))])
+	}
 	return data
 }
 
@@ -83,6 +88,44 @@ func newBundle(t testing.TB, key ed25519.PrivateKey, version, compatible string)
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// packAny is pack of a kernel that Pack may not take.
+func packAny(t *testing.T, kernel []byte) []byte {
+	t.Helper()
+	m := Manifest{Version: "1.4.0", Compatible: target, Created: time.Unix(1_800_000_000, 0).UTC()}
+	var payloads bytes.Buffer
+	var err error
+	if m.Kernel, err = packInto(t.Context(), &payloads, bytes.NewReader(kernel)); err != nil {
+		t.Fatal(err)
+	}
+	if m.Root, err = packInto(t.Context(), &payloads, bytes.NewReader(content("1.4.0", "root", rootSize))); err != nil {
+		t.Fatal(err)
+	}
+	head, err := sign(m, keyOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(head, payloads.Bytes()...)
+}
+
+// A kernel that UEFI would not start goes into no bundle.
+func TestPackRefusesKernel(t *testing.T) {
+	whole := content("1.4.0", "kernel", kernelSize)
+	for name, kernel := range map[string][]byte{"text": []byte("kernel"), "cut": whole[:kernelSize-1], "none": nil} {
+		scratch, err := os.Create(filepath.Join(t.TempDir(), "scratch"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer scratch.Close()
+		var out bytes.Buffer
+		_, err = Pack(t.Context(), &out, scratch, keyOf(1), Contents{
+			Version: "1.4.0", Compatible: target, Kernel: bytes.NewReader(kernel), Root: bytes.NewReader(content("1.4.0", "root", rootSize)),
+		})
+		if !errors.Is(err, ErrKernel) || out.Len() > 0 {
+			t.Errorf("%s: %v, %d bytes", name, err, out.Len())
+		}
+	}
 }
 
 // headOf is how many bytes of a bundle stand before its payloads.

@@ -54,6 +54,7 @@ func (b *Box) Install(ctx context.Context, r io.Reader, size int64, o Options) (
 		if err != nil {
 			return refusal{err}
 		}
+		defer bundle.close()
 		m = bundle.Manifest
 		return b.install(ctx, bundle, o)
 	})
@@ -66,7 +67,7 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 	if err != nil {
 		return err
 	}
-	running, err := b.accept(m, entries, o)
+	running, err := b.accept(bundle, entries, o)
 	if err != nil {
 		return refusal{err}
 	}
@@ -197,9 +198,10 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// accept holds a manifest against this box: all that can be known before writing. It
+// accept holds a bundle against this box: all that can be known before writing. It
 // returns the entry of what runs.
-func (b *Box) accept(m Manifest, entries []entry, o Options) (running entry, err error) {
+func (b *Box) accept(bundle *Bundle, entries []entry, o Options) (running entry, err error) {
+	m := bundle.Manifest
 	text, err := disk.ReadFile(b.FS, b.boot(layout.CompatiblePath), maxEntryBytes)
 	if err != nil {
 		return running, fmt.Errorf("%w: which bundles this one takes is not known: %w", ErrTarget, err)
@@ -217,7 +219,10 @@ func (b *Box) accept(m Manifest, entries []entry, o Options) (running entry, err
 	if err := b.newEnough(m.Version, b.slotStatus(entries, b.Running).Version, o); err != nil {
 		return running, err
 	}
-	return running, b.fits(m.Kernel)
+	if err := b.fits(m.Kernel); err != nil {
+		return running, err
+	}
+	return running, bundle.checkKernel()
 }
 
 func (b *Box) newEnough(offered, runs string, o Options) error {

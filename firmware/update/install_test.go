@@ -115,6 +115,8 @@ func TestRefused(t *testing.T) {
 		"empty":     {bundle: nil, want: ErrNotBundle},
 		"busy":      {bundle: good, spoil: func(_ *disk.Crash, b *Box) { b.one <- struct{}{} }, want: ErrBusy},
 		"locked":    {bundle: good, spoil: func(_ *disk.Crash, b *Box) { b.Lock = func() (io.Closer, error) { return nil, disk.ErrLocked } }, want: ErrBusy},
+		"kernel":    {bundle: packAny(t, []byte("no kernel at all")), want: ErrKernel},
+		"cutKernel": {bundle: packAny(t, content("1.4.0", "kernel", kernelSize)[:kernelSize-1]), want: ErrKernel},
 		"noKeys":    {bundle: good, spoil: func(fsys *disk.Crash, _ *Box) { fsys.Remove("/boot/" + layout.KeysPath) }, want: ErrKey},
 		"badKeys": {bundle: good, spoil: func(fsys *disk.Crash, _ *Box) {
 			disk.WriteFile(fsys, "/boot/"+layout.KeysPath, []byte("x"))

@@ -1,6 +1,8 @@
 package update
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/headwater/headwater/firmware/uefi"
 )
 
 // Contents is what goes into a bundle.
@@ -30,9 +34,17 @@ type Contents struct {
 // contents make the same bundle.
 func Pack(ctx context.Context, out io.Writer, scratch io.ReadWriteSeeker, key ed25519.PrivateKey, c Contents) (Manifest, error) {
 	m := Manifest{Version: c.Version, Compatible: c.Compatible, Created: c.Created.UTC().Truncate(time.Second)}
-	var err error
-	if m.Kernel, err = packInto(ctx, scratch, c.Kernel); err != nil {
+	kernel := bufio.NewReaderSize(c.Kernel, uefi.HeadBytes)
+	head, err := kernel.Peek(uefi.HeadBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return m, fmt.Errorf("read the kernel: %w", err)
+	}
+	head = bytes.Clone(head)
+	if m.Kernel, err = packInto(ctx, scratch, kernel); err != nil {
 		return m, fmt.Errorf("pack the kernel: %w", err)
+	}
+	if err := startable(head, m.Kernel.Bytes); err != nil {
+		return m, err
 	}
 	if m.Root, err = packInto(ctx, scratch, c.Root); err != nil {
 		return m, fmt.Errorf("pack the root: %w", err)
@@ -40,7 +52,7 @@ func Pack(ctx context.Context, out io.Writer, scratch io.ReadWriteSeeker, key ed
 	if err := m.validate(); err != nil {
 		return m, err
 	}
-	head, err := sign(m, key)
+	head, err = sign(m, key)
 	if err != nil {
 		return m, err
 	}

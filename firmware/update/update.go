@@ -33,6 +33,7 @@ var (
 	ErrOlder      = errors.New("the bundle is older than what runs")
 	ErrTruncated  = errors.New("the bundle is cut short")
 	ErrDamaged    = errors.New("the bundle is damaged")
+	ErrKernel     = errors.New("the bundle's kernel would not start")
 	ErrNoRoom     = errors.New("the bundle does not fit")
 	ErrOnTrial    = errors.New("what runs is on trial itself")
 	ErrBusy       = errors.New("another update is under way")

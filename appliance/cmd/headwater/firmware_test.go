@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/headwater/headwater/firmware/uefi/uefitest"
 )
 
 // bundleIn makes a key and a bundle in dir, and returns the bundle's path.
@@ -18,13 +20,13 @@ func bundleIn(t *testing.T, dir string) string {
 	if _, stderr, code := call(t, nil, "firmware", "keygen", key); code != 0 {
 		t.Fatalf("keygen: %d %s", code, stderr)
 	}
-	for name, text := range map[string]string{"kernel": strings.Repeat("kernel", 1000), "root": strings.Repeat("root", 1000)} {
+	for name, text := range map[string]string{"kernel": string(uefitest.Program([]byte(strings.Repeat("kernel", 1000)))), "root": strings.Repeat("root", 1000)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	stdout, stderr, code := call(t, []string{"SOURCE_DATE_EPOCH=1800000000"}, bundleArgs(dir, out)...)
-	if code != 0 || !strings.HasPrefix(stdout, out+": 1.4.0 for headwater-arm64-efi; kernel 6000 bytes (") {
+	if code != 0 || !strings.HasPrefix(stdout, out+": 1.4.0 for headwater-arm64-efi; kernel 10096 bytes (") {
 		t.Fatalf("bundle: %d %q %s", code, stdout, stderr)
 	}
 	return out

@@ -6,21 +6,26 @@
 //
 // It holds tests only. One image is built for all of them; each machine has a copy on
 // a disk of its own. Times are generous: the machine is emulated instruction by
-// instruction.
+// instruction. Tests run beside each other: a machine is one thread of the emulator, and
+// waits much.
 package firmware
 
 import (
 	"context"
+	"crypto/ed25519"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/headwater/headwater/appliance/e2e/firmware/machine"
 	"github.com/headwater/headwater/appliance/process/processtest"
+	"github.com/headwater/headwater/firmware/update"
 )
 
 const (
@@ -28,9 +33,27 @@ const (
 	imagePatience = 10 * time.Minute
 )
 
-var image machine.Image // the one that TestMain built
+var (
+	image machine.Image      // the one that TestMain built: 1.0.0
+	key   ed25519.PrivateKey // signs the updates that it takes
+	built string             // where it lies
+)
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+// atOnce is how many machines run beside each other where -parallel does not say: each
+// waits more than it computes.
+const atOnce = 4
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(buildAndRun(m))
+}
 
 // builtImage names an image that is there, for the process of a test that has a network
 // of its own and builds none.
@@ -48,11 +71,37 @@ func buildAndRun(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), imagePatience)
 	defer cancel()
-	if image, err = machine.Build(ctx, dir, "1.0.0"); err != nil {
+	built = dir
+	if err := buildImage(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// buildImage builds the image, whose boxes take what key signs.
+func buildImage(ctx context.Context) error {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	key = private
+	keys := filepath.Join(built, "keys")
+	if err := os.WriteFile(keys, []byte(update.PublicText(public)+"\n"), 0o600); err != nil {
+		return err
+	}
+	start := time.Now()
+	if image, err = machine.Build(ctx, built, "1.0.0", "-keys", keys); err != nil {
+		return err
+	}
+	fmt.Printf("image built in %.1f s\n", time.Since(start).Seconds())
+	return nil
+}
+
+// took logs how long something took, when what it returns is called.
+func took(t *testing.T, format string, args ...any) func() {
+	start := time.Now()
+	return func() { t.Logf("%.1f s: %s", time.Since(start).Seconds(), fmt.Sprintf(format, args...)) }
 }
 
 // newMachine returns one with the image that is off, with its disk in dir. It is cut off when the test ends; of a test that
@@ -96,7 +145,7 @@ func awaitReady(t *testing.T, m *machine.Machine, start time.Time) {
 	if err := m.AwaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("ready %.1f s after power-on", time.Since(start).Seconds())
+	t.Logf("ready after %.1f s", time.Since(start).Seconds())
 }
 
 // kcat reads a topic to its end with kcat, each record as format says.

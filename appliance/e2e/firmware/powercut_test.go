@@ -3,7 +3,6 @@
 package firmware
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,22 +24,47 @@ const dataAtMiB = 1 + 192 + 2*64
 
 // The power goes at random moments while devices publish, and now and then while the
 // box starts. What it had not synced to its disk is gone with it. Each time it is ready
-// again without help, and whatever was acknowledged is where it was said to be.
+// again without help, and whatever was acknowledged is where it was said to be. Two
+// machines have half of the cuts each.
 func TestPowerCuts(t *testing.T) {
-	rounds := cuts
-	if text := os.Getenv(cutsVariable); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("%s: %v", cutsVariable, err)
+	t.Parallel()
+	rounds := number(t, cutsVariable, cuts)
+	for i := range 2 {
+		half := (rounds + i) / 2
+		if half == 0 {
+			continue
 		}
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			cutPower(t, half)
+		})
 	}
+}
+
+// number is what a variable of the environment says, or otherwise.
+func number(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
+}
+
+// cutPower cuts the power of one machine.
+func cutPower(t *testing.T, rounds int) {
+	defer took(t, "%d cuts in all", rounds)()
 	p := newPower(t)
 	m := newMachine(t, p.dir, 1<<30)
 	p.settle(t, m)
 	powerOn(t, m)
 	acked := map[int64]string{} // by offset
 	for round := range rounds {
-		l := startLoad(t, m, round)
+		l := startLoad(t, m, fmt.Sprint(round), devices)
 		wait(t, time.Second+rand.N(4*time.Second))
 		l.end() // before the cut begins: a promise may come while it does
 		p.cut(t, m)
@@ -61,6 +84,12 @@ func TestPowerCuts(t *testing.T) {
 		t.Errorf("only %d records were acknowledged: that shows little", len(acked))
 	}
 	p.cut(t, m)
+	checkData(t, m)
+}
+
+// checkData holds the data partition to be whole, once its journal is replayed. m is off.
+func checkData(t *testing.T, m *machine.Machine) {
+	t.Helper()
 	part := onCard(t, m, dataAtMiB)
 	if said, err := exec.CommandContext(t.Context(), "e2fsck", "-fy", part).CombinedOutput(); err != nil && !strings.Contains(string(said), "recovering journal") {
 		t.Errorf("e2fsck: %v\n%s", err, said)
@@ -79,89 +108,5 @@ func wait(t *testing.T, d time.Duration) {
 	case <-timer.C:
 	case <-t.Context().Done():
 		t.Fatal(t.Context().Err())
-	}
-}
-
-// load publishes from several devices, each with one message on its way, until the
-// machine is gone.
-type load struct {
-	devices sync.WaitGroup
-
-	mu    sync.Mutex // guards all below
-	acked map[int64]string
-	ended bool
-}
-
-const devices = 8
-
-func startLoad(t *testing.T, m *machine.Machine, round int) *load {
-	t.Helper()
-	l := &load{acked: map[int64]string{}}
-	for device := range devices {
-		conn := dial(t, m)
-		l.devices.Go(func() {
-			for i := 0; ; i++ {
-				value := fmt.Sprintf("%d/%d/%d", round, device, i)
-				answer, err := conn.Request(fmt.Sprintf("telemetry.device%d.n", device), []byte(value), 5*time.Second)
-				if err != nil {
-					return // the power went
-				}
-				l.note(answer.Data, value)
-			}
-		})
-	}
-	return l
-}
-
-func (l *load) note(answer []byte, value string) {
-	var stored struct {
-		Offset *int64
-		Error  any
-	}
-	if json.Unmarshal(answer, &stored) != nil || stored.Offset == nil || stored.Error != nil {
-		return // refused
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.ended {
-		l.acked[*stored.Offset] = value
-	}
-}
-
-// end has nothing count that is acknowledged from now on.
-func (l *load) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
-}
-
-// stop returns what was acknowledged, once the devices have noticed.
-func (l *load) stop() map[int64]string {
-	l.devices.Wait()
-	return l.acked
-}
-
-func checkAcked(t *testing.T, m *machine.Machine, acked map[int64]string) {
-	t.Helper()
-	stored := map[int64]string{}
-	for line := range strings.Lines(kcat(t, m, "telemetry", "%o %s\n")) {
-		text, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		offset, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			t.Fatalf("kcat printed %q", line)
-		}
-		stored[offset] = value
-	}
-	lost := 0
-	for offset, value := range acked {
-		if stored[offset] != value {
-			lost++
-			if lost <= 5 {
-				t.Errorf("offset %d was acknowledged with %q, and has %q", offset, value, stored[offset])
-			}
-		}
-	}
-	if lost > 0 {
-		t.Fatalf("%d of %d acknowledged records are lost", lost, len(acked))
 	}
 }

@@ -14,6 +14,8 @@ import (
 // The Raspberry Pi's image is a broker on an emulated Pi 3, which has no clock: what
 // starts the kernel on a real one is not tried here.
 func TestRaspberryPi(t *testing.T) {
+	t.Parallel()
+	defer took(t, "the Raspberry Pi in all")()
 	pi, err := machine.Build(t.Context(), t.TempDir(), "1.0.0", "-machine", "rpi")
 	if err != nil {
 		t.Fatal(err)

@@ -4,157 +4,158 @@ package firmware
 
 import (
 	"bytes"
-	"context"
-	"crypto/ed25519"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"path/filepath"
-	"slices"
+	"maps"
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/headwater/headwater/appliance/e2e/firmware/machine"
-	"github.com/headwater/headwater/bridge/access"
+	"github.com/headwater/headwater/firmware/layout"
 	"github.com/headwater/headwater/firmware/update"
 )
 
-// password is the box's, for who changes its firmware.
-const password = "of the plant"
+// updateCuts is how often the power goes in TestUpdate while a bundle is written.
+const updateCuts, updateCutsVariable = 6, "HEADWATER_FIRMWARE_UPDATE_CUTS"
 
-// updatePatience is for an upload, a restart and a trial.
-const updatePatience = 5 * time.Minute
-
-// An update over the admin port is tried and marked good, and keeps every record; one
-// whose root is no root goes back by itself, says so, and keeps them too.
+// The power goes at random places of an upload, and what the box had not synced goes with
+// it: each time the old slot runs again, by itself. It goes once more at a random time
+// after the upload was answered, in the restart or on trial: the box comes to rest by
+// itself, on one slot or the other. Then the same bundle is installed to its end, tried
+// and marked good. All the while devices publish, and whatever was acknowledged stays.
 func TestUpdate(t *testing.T) {
-	public, key, err := ed25519.GenerateKey(nil)
+	t.Parallel()
+	rounds := number(t, updateCutsVariable, updateCuts)
+	defer took(t, "%d cuts in an upload, one behind it, and a good update in all", rounds)()
+	next, err := machine.Build(t.Context(), t.TempDir(), "1.1.0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	keys := filepath.Join(dir, "keys")
-	if err := os.WriteFile(keys, []byte(update.PublicText(public)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	u := &updated{power: newPower(t), acked: map[int64]string{}}
+	u.m = newMachine(t, u.power.dir, 1<<30, withPassword(t))
+	u.power.settle(t, u.m)
+	u.data = bundle(t, "1.1.0", contents(t, next.Kernel), contents(t, next.Root))
+	powerOn(t, u.m)
+	for round := range rounds {
+		u.cutInUpload(t, round)
 	}
-	first := imageWith(t, dir, "1.0.0", keys)
-	next := imageWith(t, dir, "1.1.0", keys)
-	hash, err := access.Hash(password)
-	if err != nil {
-		t.Fatal(err)
+	u.cutAfterwards(t)
+	u.good(t)
+	if len(u.acked) < 10*(rounds+2) {
+		t.Errorf("only %d records were acknowledged: that shows little", len(u.acked))
 	}
-	before := image
-	image = first
-	defer func() { image = before }()
-	m := newMachine(t, dir, 1<<30, fmt.Sprintf("admin.password: %q", hash))
-	powerOn(t, m)
-	publisher := dial(t, m)
-	for _, value := range []string{"1", "2", "3"} {
-		if _, err := publisher.Request("telemetry.press3.temp", []byte(value), 30*time.Second); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	upload(t, m, bundle(t, key, "1.1.0", next.Kernel, next.Root))
-	s := awaitStatus(t, m, func(s update.Status) bool { return s.Running == "b" && s.Last != nil && s.Last.Outcome == update.Good })
-	t.Logf("after the good update: %+v", s.Slots)
-	if got := values(t, m, "telemetry"); !slices.Equal(got, []string{"1", "2", "3"}) {
-		t.Errorf("after the update kcat read %q", got)
-	}
-
-	upload(t, m, bundle(t, key, "1.2.0", next.Kernel, keys)) // no squashfs
-	s = awaitStatus(t, m, func(s update.Status) bool { return s.Last != nil && s.Last.Outcome == update.RolledBack })
-	t.Logf("after the bad update: %+v: %s", s.Slots, s.Last.Why)
-	if s.Running != "b" || s.Slots[1].Version != "1.1.0" || s.Slots[0].State != update.SlotBad {
-		t.Errorf("after a root that is none the box has %+v", s)
-	}
-	if got := values(t, m, "telemetry"); !slices.Equal(got, []string{"1", "2", "3"}) {
-		t.Errorf("back on the old slot kcat read %q", got)
-	}
+	u.power.cut(t, u.m)
+	checkData(t, u.m)
 }
 
-// imageWith builds an image of a version whose boxes know keys.
-func imageWith(t *testing.T, dir, version, keys string) machine.Image {
-	t.Helper()
-	img, err := machine.Build(t.Context(), dir, version, "-keys", keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
+// updated is a machine that a bundle is uploaded to.
+type updated struct {
+	power *power
+	m     *machine.Machine
+	data  []byte
+	acked map[int64]string
 }
 
-// bundle packs two files.
-func bundle(t *testing.T, key ed25519.PrivateKey, version, kernel, root string) []byte {
+// cutInUpload cuts the power while a part of the bundle has not been sent.
+func (u *updated) cutInUpload(t *testing.T, round int) {
 	t.Helper()
-	c := update.Contents{Version: version, Compatible: "headwater-arm64-efi", Created: time.Now()}
-	for name, to := range map[string]*io.Reader{kernel: &c.Kernel, root: &c.Root} {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		*to = f
+	defer took(t, "cut %d", round)()
+	l := startLoad(t, u.m, fmt.Sprint("upload", round), 2)
+	part := &partial{data: bytes.NewReader(u.data), pause: rand.IntN(len(u.data) * 9 / 10), reached: make(chan struct{}), over: make(chan struct{})}
+	type answer struct {
+		status int
+		text   []byte
 	}
-	scratch, err := os.Create(filepath.Join(t.TempDir(), "scratch"))
+	answered := make(chan answer, 1)
+	go func() {
+		status, text, _ := post(t.Context(), u.m, part, len(u.data))
+		answered <- answer{status, text}
+	}()
+	select {
+	case <-part.reached:
+	case a := <-answered:
+		t.Fatalf("after %d of %d bytes the box answered %d %s", part.sent.Load(), len(u.data), a.status, a.text)
+	}
+	wait(t, rand.N(time.Second)) // what is on its way arrives, or does not
+	l.end()
+	u.power.cut(t, u.m)
+	close(part.over)
+	<-answered
+	maps.Copy(u.acked, l.stop())
+	powerOn(t, u.m)
+	s, err := status(t.Context(), u.m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer scratch.Close()
-	var out bytes.Buffer
-	if _, err := update.Pack(t.Context(), &out, scratch, key, c); err != nil {
-		t.Fatal(err)
+	if s.Running != layout.A || s.Slots[0].Version != "1.0.0" || s.Slots[0].State != update.SlotGood || s.Slots[1].State != update.SlotEmpty || s.Last != nil && s.Last.Outcome != update.Failed {
+		t.Errorf("after a cut in the upload the box has %+v, last %+v", s, s.Last)
 	}
-	return out.Bytes()
+	t.Logf("cut after %d of %d bytes: last %+v", part.sent.Load(), len(u.data), s.Last)
+	checkAcked(t, u.m, u.acked)
 }
 
-// upload gives the box a bundle, and fails the test if it is refused.
-func upload(t *testing.T, m *machine.Machine, data []byte) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), updatePatience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+m.Admin+"/firmware", bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.SetBasicAuth("admin", password)
-	start := time.Now()
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, _ := io.ReadAll(resp.Body)
-	t.Logf("%d bytes, %.1f s: %d %s", len(data), time.Since(start).Seconds(), resp.StatusCode, text)
-	if resp.StatusCode != http.StatusOK {
-		t.Fatal("refused")
-	}
+// partial is the body of an upload that comes to a stand after pause bytes, and ends when
+// over is closed.
+type partial struct {
+	data    *bytes.Reader
+	pause   int
+	sent    atomic.Int64
+	reached chan struct{} // closed when it stands
+	over    chan struct{}
 }
 
-// awaitStatus asks the box, through its restarts, until its status is what is wanted.
-func awaitStatus(t *testing.T, m *machine.Machine, wanted func(update.Status) bool) (s update.Status) {
+func (p *partial) Read(buf []byte) (int, error) {
+	left := p.pause - int(p.sent.Load())
+	if left <= 0 {
+		close(p.reached)
+		<-p.over
+		return 0, fmt.Errorf("the power went")
+	}
+	n, err := p.data.Read(buf[:min(len(buf), left)])
+	p.sent.Add(int64(n))
+	return n, err
+}
+
+// cutAfterwards cuts the power when the upload was answered.
+func (u *updated) cutAfterwards(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), updatePatience)
-	defer cancel()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	client := http.Client{Timeout: 5 * time.Second}
-	start := time.Now()
-	for {
-		if resp, err := client.Get("http://" + m.Admin + "/firmware"); err == nil {
-			s = update.Status{}
-			err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&s)
-			resp.Body.Close()
-			if err == nil && wanted(s) {
-				t.Logf("%.1f s", time.Since(start).Seconds())
-				return s
-			}
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("the status is %+v (last %+v)", s, s.Last)
-		case <-tick.C:
+	defer took(t, "cut behind an upload")()
+	l := startLoad(t, u.m, "afterwards", 2)
+	upload(t, u.m, u.data)
+	later := rand.N(30 * time.Second) // the restart and the first of the trial
+	wait(t, later)
+	l.end()
+	u.power.cut(t, u.m)
+	maps.Copy(u.acked, l.stop())
+	powerOn(t, u.m)
+	s := awaitStatus(t, u.m, func(s update.Status) bool { return s.Last != nil && s.Last.Outcome != update.Trial })
+	if s.Last.Outcome == update.Good != (s.Running == layout.B) {
+		t.Errorf("after a cut %.1f s behind the upload the box has %+v, last %+v", later.Seconds(), s, s.Last)
+	}
+	awaitReady(t, u.m, time.Now())
+	t.Logf("cut %.1f s behind the answer: slot %s runs", later.Seconds(), s.Running)
+	checkAcked(t, u.m, u.acked)
+}
+
+// good installs the bundle to its end.
+func (u *updated) good(t *testing.T) {
+	t.Helper()
+	defer took(t, "the good update")()
+	s, err := status(t.Context(), u.m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := s.Running.Other()
+	l := startLoad(t, u.m, "good", 2)
+	upload(t, u.m, u.data)
+	maps.Copy(u.acked, l.stop()) // it ends with the box's restart
+	s = awaitStatus(t, u.m, func(s update.Status) bool { return s.Running == target && s.Last.Outcome == update.Good })
+	awaitReady(t, u.m, time.Now())
+	for _, slot := range s.Slots {
+		if slot.Slot == target && (slot.Version != "1.1.0" || slot.State != update.SlotGood) {
+			t.Errorf("after the good update the box has %+v", s)
 		}
 	}
+	checkAcked(t, u.m, u.acked)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/headwater/headwater/firmware/boot/site"
 	"github.com/headwater/headwater/firmware/image"
 	"github.com/headwater/headwater/firmware/parts"
+	"github.com/headwater/headwater/firmware/uefi"
 	"github.com/headwater/headwater/firmware/update"
 )
 
@@ -116,6 +117,12 @@ func (o options) efiFiles(ctx context.Context, boot image.Boot) (files []image.F
 	loader, notice, err := parts.SystemdBoot.Files(ctx, o.loader)
 	if err != nil {
 		return nil, err
+	}
+	if err := uefi.Check(boot.Kernel[:min(len(boot.Kernel), uefi.HeadBytes)], int64(len(boot.Kernel))); err != nil {
+		return nil, fmt.Errorf("kernel: %w", err)
+	}
+	if loader, err = uefi.ResetAtReturn(loader); err != nil {
+		return nil, fmt.Errorf("boot loader: %w", err)
 	}
 	files = append(boot.EFI(loader), licence("systemd-boot", notice)...)
 	return o.withKernelLicence(ctx, parts.KernelARM64, files)

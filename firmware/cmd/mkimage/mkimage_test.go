@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/headwater/headwater/firmware/uefi/uefitest"
 )
 
 // testBinary builds the smallest program for an architecture.
@@ -39,11 +41,14 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
+// kernel and loader are what an image needs to start.
+var kernel, loader = string(uefitest.Program([]byte("kernel"))), string(uefitest.Program([]byte("loader")))
+
 // buildWith runs mkimage with parts that cost nothing, and returns the image's path.
 func buildWith(t *testing.T, binary string, args ...string) (string, error) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "test.img")
-	o, err := readOptions(append([]string{"-headwater", binary, "-o", out, "-kernel", file(t, "kernel"), "-systemd-boot", file(t, "loader"), "-e2fsck", noE2fsck}, args...))
+	o, err := readOptions(append([]string{"-headwater", binary, "-o", out, "-kernel", file(t, kernel), "-systemd-boot", file(t, loader), "-e2fsck", noE2fsck}, args...))
 	if err != nil {
 		return out, err
 	}
@@ -60,8 +65,8 @@ func TestBuildsTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		images[i], packed[i] = read(t, out), read(t, out+".zst")
-		if kernel := read(t, strings.TrimSuffix(out, ".img")+".vmlinuz"); string(kernel) != "kernel" {
-			t.Errorf("the kernel for bundles is %q", kernel)
+		if got := read(t, strings.TrimSuffix(out, ".img")+".vmlinuz"); string(got) != kernel {
+			t.Errorf("the kernel for bundles is %q", got)
 		}
 		if root := read(t, strings.TrimSuffix(out, ".img")+".squashfs"); !bytes.HasPrefix(root, []byte("hsqs")) {
 			t.Error("the root for bundles is no squashfs")
@@ -103,6 +108,8 @@ func TestRefuses(t *testing.T) {
 		"missing": {filepath.Join(t.TempDir(), "none"), nil, "no such file"},
 		"site":    {arm64, []string{"-site", file(t, "hostnam: x\n")}, "hostnam"},
 		"keys":    {arm64, []string{"-keys", file(t, "x\n")}, "public keys"},
+		"kernel":  {arm64, []string{"-kernel", file(t, "k")}, "kernel: this is no program"},
+		"loader":  {arm64, []string{"-systemd-boot", file(t, "l")}, "boot loader: this is no program"},
 		"machine": {arm64, []string{"-machine", "pc"}, "pc"},
 		"version": {arm64, []string{"-version", "1\n2"}, "one line"},
 		"words":   {arm64, []string{"now"}, "now"},
@@ -122,7 +129,7 @@ func TestRefuses(t *testing.T) {
 
 // Who gives up leaves no image.
 func TestCancelled(t *testing.T) {
-	o, err := readOptions([]string{"-headwater", testBinary(t, "arm64"), "-o", filepath.Join(t.TempDir(), "x.img"), "-kernel", file(t, "k"), "-systemd-boot", file(t, "l"), "-e2fsck", noE2fsck})
+	o, err := readOptions([]string{"-headwater", testBinary(t, "arm64"), "-o", filepath.Join(t.TempDir(), "x.img"), "-kernel", file(t, kernel), "-systemd-boot", file(t, loader), "-e2fsck", noE2fsck})
 	if err != nil {
 		t.Fatal(err)
 	}

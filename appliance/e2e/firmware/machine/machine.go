@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/headwater/headwater/appliance/process"
+	"github.com/headwater/headwater/firmware/layout"
 )
 
 // Machine is one, with its disk.
@@ -89,9 +90,29 @@ func (m *Machine) WriteSite(ctx context.Context, text string) error {
 	return run(ctx, "mcopy", "-o", "-i", m.Disk+bootAt, file, sitePath)
 }
 
+// AddOptions puts more on the kernel's command line, as the boot entry of a new image has
+// it. Updates keep it. The machine is off.
+func (m *Machine) AddOptions(ctx context.Context, more string) error {
+	const path = "::" + layout.EntriesDir + "/hw-a.conf"
+	text, err := exec.CommandContext(ctx, "mtype", "-i", m.Disk+bootAt, path).Output()
+	if err != nil {
+		return fmt.Errorf("mtype: %w", err)
+	}
+	entry, ok := layout.ParseEntryFile(string(text))
+	if !ok {
+		return fmt.Errorf("the boot entry cannot be read: %q", text)
+	}
+	entry.Options += " " + more
+	file := m.Disk + ".entry"
+	if err := os.WriteFile(file, []byte(entry.Text()), 0o600); err != nil {
+		return err
+	}
+	return run(ctx, "mcopy", "-o", "-i", m.Disk+bootAt, file, path)
+}
+
 // Entries lists the boot entries on the disk. The machine is off.
 func (m *Machine) Entries(ctx context.Context) ([]string, error) {
-	out, err := exec.CommandContext(ctx, "mdir", "-b", "-i", m.Disk+bootAt, "::loader/entries").Output()
+	out, err := exec.CommandContext(ctx, "mdir", "-b", "-i", m.Disk+bootAt, "::"+layout.EntriesDir).Output()
 	if err != nil {
 		return nil, fmt.Errorf("mdir: %w", err)
 	}
