@@ -77,10 +77,11 @@ func (a *Appliance) assemble(cfg config.Config, memory budgets, reg *prometheus.
 	brokerCfg.MaxDeviceTopics, brokerCfg.NamedTopics = cfg.Bridge.MaxTopics, rules.NamedTopics()
 	bridge := a.ports.bridge
 	var box *broker.Broker
+	caughtUp := func() error { return box.CaughtUp() }
 	admin, err := admin.New(a.ports.admin, []admin.Part{
-		{Name: "broker", Ready: func() error { return box.Ready() }},
+		{Name: "broker", Ready: func() error { return box.Ready() }, CaughtUp: caughtUp},
 		{Name: "bridge", Ready: bridge.Ready},
-	}, firmware(cfg.Admin.Password, a.log), a.log, reg)
+	}, flashed(cfg.Admin.Password, caughtUp, a.log), a.log, reg)
 	if err != nil {
 		return err
 	}

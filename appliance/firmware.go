@@ -5,44 +5,54 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/headwater/headwater/appliance/admin"
 	"github.com/headwater/headwater/bridge/access"
+	"github.com/headwater/headwater/firmware/boot/ring"
+	"github.com/headwater/headwater/firmware/layout"
 	"github.com/headwater/headwater/firmware/update"
 )
 
 // slots is the firmware of this box, as the admin port shows and changes it.
-type slots struct {
-	box  *update.Box
-	list *access.List // of one who may change it; nil: nobody
+type slots struct{ box *update.Box }
+
+// flashed is what the admin port has of this machine: nothing where it was not started
+// from an image. passwordHash is checked already, and may be empty. caughtUp is the
+// broker's.
+func flashed(passwordHash string, caughtUp func() error, log *slog.Logger) admin.Box {
+	box := admin.Box{Allowed: whoHas(passwordHash)}
+	if s, err := update.Here("", log); err == nil {
+		s.CaughtUp = caughtUp
+		box.Firmware = slots{s}
+	} else if !errors.Is(err, update.ErrNoFirmware) {
+		log.Warn("firmware not known", "err", err)
+	}
+	if _, err := os.Stat(layout.LogDir); err == nil { // of the process that has started this one
+		box.Log = func(w io.Writer) error { return ring.Copy(w, layout.LogDir) }
+	}
+	return box
 }
 
-// slotsUser stands for whoever has the password.
-const slotsUser = "admin"
+// boxUser stands for whoever has the password.
+const boxUser = "admin"
 
-// firmware returns nil where this box was not started from an image with two slots.
-// passwordHash is checked already, and may be empty.
-func firmware(passwordHash string, log *slog.Logger) admin.Firmware {
-	box, err := update.Here("", log)
+// whoHas lets in who has the password.
+func whoHas(passwordHash string) func(password string) error {
+	if passwordHash == "" {
+		return func(string) error { return admin.ErrNoPassword }
+	}
+	list, err := access.Compile([]access.User{{Name: boxUser, Password: passwordHash, Publish: []string{">"}}})
 	if err != nil {
-		if !errors.Is(err, update.ErrNoFirmware) {
-			log.Warn("firmware not known", "err", err)
-		}
-		return nil
+		panic(err) // config allows hashes only
 	}
-	return newSlots(box, passwordHash)
-}
-
-func newSlots(box *update.Box, passwordHash string) slots {
-	s := slots{box: box}
-	if passwordHash != "" {
-		list, err := access.Compile([]access.User{{Name: slotsUser, Password: passwordHash, Publish: []string{">"}}})
-		if err != nil {
-			panic(err) // config allows hashes only
+	return func(password string) error {
+		_, err := list.Password(boxUser, password)
+		if errors.Is(err, access.ErrRefused) {
+			return admin.ErrPassword
 		}
-		s.list = list
+		return err
 	}
-	return s
 }
 
 func (s slots) Status() (any, error) { return s.box.Status() }
@@ -59,14 +69,3 @@ func (s slots) RollBack() (next string, restart bool, err error) {
 
 func (s slots) Refused(err error) bool { return update.Refused(err) }
 func (s slots) Restart() error         { return update.Reboot() }
-
-func (s slots) Allowed(password string) error {
-	if s.list == nil {
-		return admin.ErrNoPassword
-	}
-	_, err := s.list.Password(slotsUser, password)
-	if errors.Is(err, access.ErrRefused) {
-		return admin.ErrPassword
-	}
-	return err
-}

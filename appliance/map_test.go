@@ -73,7 +73,7 @@ var houseMap = []room{
 	// the appliance
 	{"appliance/config", "broker/topic bridge/subject bridge/access", "github.com/spf13/viper github.com/spf13/pflag go.yaml.in/yaml/v3"},
 	{"appliance/admin", "", prometheus},
-	{"appliance", "appliance/config appliance/admin firmware/update broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/access bridge/subject", prometheus + " " + errgroup},
+	{"appliance", "appliance/config appliance/admin firmware/boot/ring firmware/layout firmware/update broker broker/zk broker/cluster broker/commitlog broker/disk broker/group broker/quota broker/record broker/topic bridge bridge/access bridge/subject", prometheus + " " + errgroup},
 	{"appliance/bench", "appliance/process broker/disk broker/record", "github.com/twmb/franz-go/pkg/kmsg " + errgroup},
 	{"appliance/cmd/headwater", "appliance appliance/bench appliance/config bridge/access bridge/subject broker/topic firmware/boot firmware/update", "github.com/spf13/cobra golang.org/x/term"},
 

@@ -142,7 +142,7 @@ func (c Config) server(users *access.List, tls *tls.Config, reg prometheus.Regis
 	}
 }
 
-func (c Config) ingest(store ingest.Store) ingest.Config {
+func (c Config) ingest(broker Broker) ingest.Config {
 	return ingest.Config{
 		AckTimeout:    c.AckTimeout,
 		BufferBytes:   c.BufferBytes,
@@ -150,7 +150,8 @@ func (c Config) ingest(store ingest.Store) ingest.Config {
 		StopTimeout:   c.StopTimeout,
 		DedupWindow:   c.DedupWindow,
 		DedupBytes:    c.DedupBytes,
-		Store:         store,
+		Store:         broker,
+		Synchronized:  broker.WallSynchronized,
 		NextOffset:    c.NextOffset,
 		Permanent:     c.Permanent,
 		Full:          c.Full,

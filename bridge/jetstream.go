@@ -9,13 +9,18 @@ import (
 )
 
 // Broker is what the bridge needs of the broker: somewhere to put batches, the
-// records that are there, consumers' positions, and the state of MQTT clients.
+// records that are there, consumers' positions, the state of MQTT clients, and what is
+// known of the time.
 type Broker interface {
 	ingest.Appender
 	ingest.Store
 	pull.Reader
 	pull.Positions
 	mqtt.Store
+
+	// WallSynchronized reports whether the time of day is known to be right. It is asked
+	// with every message, and must not wait.
+	WallSynchronized() bool
 }
 
 // api is the JetStream API with the connections that it speaks on: its own, so that

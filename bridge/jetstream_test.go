@@ -28,7 +28,13 @@ type site struct {
 
 func serveSite(t testing.TB, cfg Config) *site {
 	t.Helper()
-	box := brokertest.Start(t, brokertest.Config(t.TempDir()))
+	return serveSiteOn(t, cfg, brokertest.Config(t.TempDir()))
+}
+
+// serveSiteOn is serveSite with a broker of the test's own.
+func serveSiteOn(t testing.TB, cfg Config, of broker.Config) *site {
+	t.Helper()
+	box := brokertest.Start(t, of)
 	cfg.Unknown = func(err error) bool { return errors.Is(err, broker.ErrUnknownPartition) }
 	cfg.OutOfRange = func(err error) bool { return errors.Is(err, commitlog.ErrOffsetOutOfRange) }
 	s := &site{&serving{}, box}

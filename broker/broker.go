@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -246,6 +245,10 @@ func (b *Broker) cleaner() partition.CleanerConfig {
 // Snapshot is the cluster as this broker knows it now.
 func (b *Broker) Snapshot() *cluster.Snapshot { return b.cluster.Snapshot() }
 
+// WallSynchronized reports whether the kernel said, at the last look, that the time of
+// day is kept right. It is cheap enough to ask for each record.
+func (b *Broker) WallSynchronized() bool { return b.dir.WallSynchronized() }
+
 // Ready is nil while the broker serves all of its partitions.
 func (b *Broker) Ready() error {
 	if !b.running.Load() {
@@ -254,8 +257,8 @@ func (b *Broker) Ready() error {
 	return notReady(b.partitions.Offline())
 }
 
-// maxTold is of how many partitions Ready says why they are offline: one disk
-// takes all with it.
+// maxTold is how many partitions Ready and CaughtUp name: one disk takes all with it,
+// and after a start all are behind.
 const maxTold = 10
 
 // notReady says which partitions are offline, and why; nil when none is.
@@ -267,10 +270,7 @@ func notReady(offline []partition.Offline) error {
 	for _, p := range offline[:min(len(offline), maxTold)] {
 		told = append(told, fmt.Sprintf("%s (%v)", p.Name, p.Err))
 	}
-	if more := len(offline) - len(told); more > 0 {
-		told = append(told, fmt.Sprintf("and %d more", more))
-	}
-	return fmt.Errorf("%d partitions are offline: %s", len(offline), strings.Join(told, ", "))
+	return fmt.Errorf("%d partitions are offline: %s", len(offline), someOf(told, len(offline)))
 }
 
 // newServer makes the Kafka listener's server.

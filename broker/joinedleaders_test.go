@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +96,12 @@ func testRegionLeaders(t *testing.T, r *brokertest.Region) {
 		t.Errorf("read %d records: %q", len(got), got)
 	}
 	was.Start(t)
+	r.Await(t, "the broker to have caught up", func() bool { return was.CaughtUp() == nil })
+	for i, p := range topicOf(was, "moves").Partitions {
+		if p.Leader < 0 || !slices.Contains(p.ISR, was.ID) {
+			t.Errorf("caught up, and partition %d is %+v", i, p)
+		}
+	}
 	awaitISR(t, r, "moves")
 	for i := range topic.Partitions {
 		_, want, _, err := other.Offsets("moves", int32(i))
@@ -195,6 +203,9 @@ func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 	if got := makeTopic(t, h, "new", nil); got != wire.RequestTimedOut {
 		t.Errorf("a topic without ZooKeeper: %v", got)
 	}
+	if err := errors.Join(h.Ready(), h.CaughtUp()); err == nil || !strings.HasPrefix(err.Error(), "not registered with ZooKeeper") {
+		t.Errorf("ready and caught up without ZooKeeper: %v", err)
+	}
 	if err := r.ZooKeeper.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +214,7 @@ func testRegionWithoutZooKeeper(t *testing.T, r *brokertest.Region) {
 		return joined() && p.Leader >= 0 && len(p.ISR) == 2
 	})
 	r.Await(t, "three hubs to be back", func() bool { return makeTopic(t, h, "new", nil) == wire.None })
+	r.Await(t, "the broker to have caught up", func() bool { return h.CaughtUp() == nil })
 	if got := readTopic(t, r.Hub(2), "alone", 10); !slices.Equal(got, values(0, 10)) {
 		t.Errorf("then read %q", got)
 	}

@@ -1,10 +1,10 @@
 // Package admin answers operators and their tools over HTTP: /metrics, /healthz,
-// /readyz, on a box with firmware /firmware, and a page at / that lists them.
+// /readyz, on a box that was flashed /firmware and /log, and a page at / that lists them.
 //
 // It owns the HTTP server and its limits. It measures nothing itself, and changes
 // nothing but the firmware, for who has the password: what it shows comes from the
-// registry, the parts and the firmware handed to New. Run is called once; the parts'
-// Ready functions and the firmware are called from the goroutines of requests.
+// registry, the parts and the box handed to New. Run is called once; the functions of
+// parts and box are called from the goroutines of requests.
 package admin
 
 import (
@@ -24,6 +24,9 @@ import (
 type Part struct {
 	Name  string
 	Ready func() error // nil when it is; must not block
+	// CaughtUp is nil when it also has what others rely on it for; must not block. A part
+	// without one has nothing to catch up.
+	CaughtUp func() error
 }
 
 // Limits of what a client may cost. No request but a firmware update has a body that
@@ -44,9 +47,8 @@ type Server struct {
 }
 
 // New serves what is in reg, to which it adds the Go runtime's and the process's
-// own collectors, the state of parts, and the firmware, which is nil where there is
-// none. It takes over ln, which is closed when Run returns.
-func New(ln net.Listener, parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
+// own collectors, the state of parts, and what box has. It takes over ln, which is closed when Run returns.
+func New(ln net.Listener, parts []Part, box Box, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -56,7 +58,7 @@ func New(ln net.Listener, parts []Part, fw Firmware, log *slog.Logger, reg *prom
 		}
 	}
 	return &Server{ln: ln, http: &http.Server{
-		Handler:        handler(parts, fw, log, reg),
+		Handler:        handler(parts, box, log, reg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,

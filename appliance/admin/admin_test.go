@@ -24,7 +24,7 @@ func start(t *testing.T, reg *prometheus.Registry, parts ...Part) (base string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(ln, parts, nil, slog.New(slog.DiscardHandler), reg)
+	s, err := New(ln, parts, Box{}, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func get(t *testing.T, method, url string) (int, string, string) {
 func TestReadyAndHealthy(t *testing.T) {
 	var brokerErr, bridgeErr error
 	base := start(t, prometheus.NewRegistry(),
-		Part{"broker", func() error { return brokerErr }}, Part{"bridge", func() error { return bridgeErr }})
+		Part{Name: "broker", Ready: func() error { return brokerErr }}, Part{Name: "bridge", Ready: func() error { return bridgeErr }})
 
 	for name, tc := range map[string]struct {
 		broker, bridge error
@@ -83,6 +83,40 @@ func TestReadyAndHealthy(t *testing.T) {
 		}
 		if status, _, body := get(t, "GET", base+"/healthz"); status != 200 || body != "ok\n" {
 			t.Errorf("%s: /healthz: %d %q, want 200 ok", name, status, body)
+		}
+	}
+}
+
+// Who asks for it is told of what is not caught up, beside what is not ready; nobody
+// else is, and nobody who asks in other words is told that all is well.
+func TestCaughtUp(t *testing.T) {
+	var readyErr, behindErr error
+	base := start(t, prometheus.NewRegistry(),
+		Part{Name: "broker", Ready: func() error { return readyErr }, CaughtUp: func() error { return behindErr }},
+		Part{Name: "bridge", Ready: func() error { return nil }})
+	recovers, behind := errors.New("recovers"), errors.New("not\nregistered")
+	refused := func(values string) string {
+		return "caught-up: [" + values + "] is not known; allowed is caught-up=true, once, or nothing of it\n"
+	}
+	for name, tc := range map[string]struct {
+		query         string
+		ready, behind error
+		status        int
+		body          string
+	}{
+		"all":        {"?caught-up=true", nil, nil, 200, "ready\n"},
+		"behind":     {"?caught-up=true", nil, behind, 503, "broker: not; registered\n"},
+		"neither":    {"?caught-up=true", recovers, behind, 503, "broker: recovers\nbroker: not; registered\n"},
+		"notReady":   {"?caught-up=true", recovers, nil, 503, "broker: recovers\n"},
+		"notAsked":   {"", nil, behind, 200, "ready\n"},
+		"otherQuery": {"?verbose=1", nil, behind, 200, "ready\n"},
+		"false":      {"?caught-up=false", nil, nil, 400, refused(`"false"`)},
+		"empty":      {"?caught-up", nil, nil, 400, refused(`""`)},
+		"twice":      {"?caught-up=true&caught-up=true", nil, nil, 400, refused(`"true" "true"`)},
+	} {
+		readyErr, behindErr = tc.ready, tc.behind
+		if status, _, body := get(t, "GET", base+"/readyz"+tc.query); status != tc.status || body != tc.body {
+			t.Errorf("%s: %d %q, want %d %q", name, status, body, tc.status, tc.body)
 		}
 	}
 }
@@ -163,7 +197,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func ask(t *testing.T) (ended <-chan error, goOn func(), client net.Conn) {
 	blocked := make(chan struct{})
 	ln := newPipes()
-	s, err := New(ln, []Part{{"slow", func() error { <-blocked; return nil }}}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s, err := New(ln, []Part{{Name: "slow", Ready: func() error { <-blocked; return nil }}}, Box{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +259,7 @@ func TestListenerFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(ln, nil, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s, err := New(ln, nil, Box{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,16 +24,7 @@ type Firmware interface {
 	Refused(err error) bool
 	// Restart asks for a restart of the machine, and does not wait for it.
 	Restart() error
-	// Allowed checks the password of who wants to change something. It returns
-	// ErrPassword, or an error that passes.
-	Allowed(password string) error
 }
-
-// ErrPassword is returned by Allowed for who may not change anything.
-var ErrPassword = errors.New("this needs the box's password, the one of admin.password; any user name will do")
-
-// ErrNoPassword is returned by Allowed where nobody may.
-var ErrNoPassword = errors.New("admin.password is not set, so that nothing can be changed over this port")
 
 // Limits of an upload.
 const (
@@ -45,7 +36,8 @@ const (
 // firmwarePages answers GET /firmware, and to who has the password POST /firmware, whose
 // body is a bundle, and POST /firmware/rollback. Both restart the machine, unless
 // restart=no is asked for.
-func firmwarePages(mux *http.ServeMux, fw Firmware, log *slog.Logger) {
+func (b Box) firmwarePages(mux *http.ServeMux, log *slog.Logger) {
+	fw := b.Firmware
 	mux.HandleFunc("GET /firmware", func(w http.ResponseWriter, _ *http.Request) {
 		status, err := fw.Status()
 		if err != nil {
@@ -61,7 +53,7 @@ func firmwarePages(mux *http.ServeMux, fw Firmware, log *slog.Logger) {
 	guard := http.NewCrossOriginProtection() // a browser that knows the password is not to be led here by another's page
 	change := func(path string, do func(http.ResponseWriter, *http.Request) (done string, restart bool, err error)) {
 		mux.Handle("POST "+path, guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !allowed(w, r, fw) {
+			if !b.allowed(w, r) {
 				return
 			}
 			done, restart, err := do(w, r)
@@ -91,24 +83,6 @@ func firmwarePages(mux *http.ServeMux, fw Firmware, log *slog.Logger) {
 		next, restart, err := fw.RollBack()
 		return next + " is what starts next", restart, err
 	})
-}
-
-// allowed answers for itself where r may change nothing.
-func allowed(w http.ResponseWriter, r *http.Request, fw Firmware) bool {
-	_, password, _ := r.BasicAuth()
-	err := fw.Allowed(password)
-	switch {
-	case err == nil:
-		return true
-	case errors.Is(err, ErrNoPassword):
-		plain(w, http.StatusForbidden, err.Error()+"\n")
-	case errors.Is(err, ErrPassword):
-		w.Header().Set("WWW-Authenticate", `Basic realm="headwater"`)
-		plain(w, http.StatusUnauthorized, err.Error()+"\n")
-	default:
-		plain(w, http.StatusServiceUnavailable, err.Error()+"\n")
-	}
-	return false
 }
 
 // errUpload is what is wrong with an upload before its first byte.

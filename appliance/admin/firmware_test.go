@@ -63,6 +63,14 @@ func (f *fakeFirmware) Allowed(password string) error {
 	return ErrPassword
 }
 
+// boxOf is a box with fw, or one without.
+func boxOf(fw Firmware) Box {
+	if fake, ok := fw.(*fakeFirmware); ok {
+		return Box{Firmware: fw, Allowed: fake.Allowed}
+	}
+	return Box{}
+}
+
 // post asks a server with fw for a change.
 func post(fw Firmware, path, password, body string, alter func(*http.Request)) *httptest.ResponseRecorder {
 	req := httptest.NewRequest("POST", path, strings.NewReader(body))
@@ -73,7 +81,7 @@ func post(fw Firmware, path, password, body string, alter func(*http.Request)) *
 		alter(req)
 	}
 	w := httptest.NewRecorder()
-	handler(nil, fw, slog.New(slog.DiscardHandler), prometheus.NewRegistry()).ServeHTTP(deadliner{w}, req)
+	handler(nil, boxOf(fw), slog.New(slog.DiscardHandler), prometheus.NewRegistry()).ServeHTTP(deadliner{w}, req)
 	return w
 }
 
@@ -139,7 +147,7 @@ func TestFirmwareRefuses(t *testing.T) {
 func TestFirmwareStatus(t *testing.T) {
 	get := func(fw Firmware, path string) (int, string) {
 		w := httptest.NewRecorder()
-		handler(nil, fw, slog.New(slog.DiscardHandler), prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		handler(nil, boxOf(fw), slog.New(slog.DiscardHandler), prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		return w.Code, w.Body.String()
 	}
 	if status, body := get(&fakeFirmware{}, "/firmware"); status != 200 || body != "{\n  \"running\": \"a\"\n}\n" {
@@ -159,7 +167,7 @@ func TestSlowUpload(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ln := newPipes()
 			fw := &fakeFirmware{password: "secret"}
-			s, err := New(ln, nil, fw, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			s, err := New(ln, nil, boxOf(fw), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)
 			}

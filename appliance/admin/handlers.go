@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,20 +22,17 @@ type page struct {
 
 // handler answers GET and HEAD for the pages, POST for the firmware, and 404 or 405 for
 // the rest.
-func handler(parts []Part, fw Firmware, log *slog.Logger, reg *prometheus.Registry) http.Handler {
+func handler(parts []Part, box Box, log *slog.Logger, reg *prometheus.Registry) http.Handler {
 	pages := []page{
 		{"/metrics", "what is measured, as Prometheus reads it", metrics(reg)},
 		{"/healthz", "200 while the process lives", http.HandlerFunc(healthz)},
-		{"/readyz", "200 when every part is ready, else 503 and why", readyz(parts)},
+		{"/readyz", "200 when every part is ready, else 503 and why; with ?caught-up=true the broker must have caught up with its region, too", readyz(parts)},
 	}
 	mux := http.NewServeMux()
 	for _, p := range pages {
 		mux.Handle("GET "+p.path, p.handler)
 	}
-	if fw != nil {
-		firmwarePages(mux, fw, log)
-		pages = append(pages, page{path: "/firmware", doc: "what the two slots hold, and what became of the last update"})
-	}
+	pages = append(pages, box.pages(mux, log)...)
 	mux.Handle("GET /{$}", index(pages))
 	return mux
 }
@@ -46,14 +45,26 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok\n")
 }
 
-// readyz has a line for each part that is not ready.
+// readyz has a line for each part that is not ready and, where that is asked for, for
+// each that has not caught up.
 func readyz(parts []Part) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caughtUp, err := wantsCaughtUp(r.URL.Query())
+		if err != nil {
+			plain(w, http.StatusBadRequest, err.Error()+"\n")
+			return
+		}
 		var waiting strings.Builder
-		for _, part := range parts {
-			if err := part.Ready(); err != nil {
+		ask := func(name string, is func() error) {
+			if err := is(); err != nil {
 				text := strings.ReplaceAll(err.Error(), "\n", "; ")
-				fmt.Fprintf(&waiting, "%s: %s\n", part.Name, text)
+				fmt.Fprintf(&waiting, "%s: %s\n", name, text)
+			}
+		}
+		for _, part := range parts {
+			ask(part.Name, part.Ready)
+			if caughtUp && part.CaughtUp != nil {
+				ask(part.Name, part.CaughtUp)
 			}
 		}
 		if waiting.Len() > 0 {
@@ -62,6 +73,19 @@ func readyz(parts []Part) http.Handler {
 		}
 		plain(w, http.StatusOK, "ready\n")
 	})
+}
+
+// wantsCaughtUp reads ?caught-up=true. Who asks for it in other words is not to be told
+// less than he wants to know.
+func wantsCaughtUp(query url.Values) (bool, error) {
+	asked, ok := query["caught-up"]
+	if !ok {
+		return false, nil
+	}
+	if !slices.Equal(asked, []string{"true"}) {
+		return false, fmt.Errorf("caught-up: %.100q is not known; allowed is caught-up=true, once, or nothing of it", asked)
+	}
+	return true, nil
 }
 
 func plain(w http.ResponseWriter, status int, body string) {

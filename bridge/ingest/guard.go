@@ -70,7 +70,7 @@ func (gd *guard) idle() bool { return gd == nil || gd.waiting.messages.len == 0 
 // screen looks at what a message asks before it is placed at g. It is placed only if
 // place is true, at scratch's wants.offset; else it waits, or is another's duplicate,
 // or is turned away for the reason.
-func (in *Ingest) screen(g *gather, m *Message, received time.Time, size int) (place bool, why reason, err error) {
+func (in *Ingest) screen(g *gather, m *Message, received receipt, size int) (place bool, why reason, err error) {
 	w := &in.scratch.wants
 	if len(w.stream) > 0 && string(w.stream) != g.stream {
 		return false, otherStream, nil
@@ -95,7 +95,7 @@ func (in *Ingest) screen(g *gather, m *Message, received time.Time, size int) (p
 
 // duplicate reports whether the message's id is that of another, and has the message
 // answered as that one is.
-func (in *Ingest) duplicate(g *gather, m *Message, received time.Time) bool {
+func (in *Ingest) duplicate(g *gather, m *Message, received receipt) bool {
 	w := &in.scratch.wants
 	if len(w.id) == 0 {
 		return false
@@ -118,7 +118,7 @@ func (in *Ingest) duplicate(g *gather, m *Message, received time.Time) bool {
 }
 
 // join has a message answered as the one with its id is, which is on its way.
-func (in *Ingest) join(id dedup.ID, m *Message, received time.Time) reason {
+func (in *Ingest) join(id dedup.ID, m *Message, received receipt) reason {
 	if !m.asks() {
 		return taken
 	}
@@ -137,7 +137,7 @@ func (in *Ingest) join(id dedup.ID, m *Message, received time.Time) reason {
 		b.lessCore(c.rule)
 	}
 	if !b.awaited() {
-		b.since = received
+		b.since = received.at
 	}
 	b.await(m, ack{delta: c.delta, rule: int32(in.scratch.route.Rule), duplicate: true})
 	in.chargeMore(b, cost)
@@ -190,7 +190,7 @@ func (in *Ingest) moveIDs(b *batch, moved []int32) {
 
 // follows works out at which offset the message belongs that expects to follow
 // another. While that one is on its way, so is the answer to where.
-func (in *Ingest) follows(g *gather, m *Message, received time.Time, size int) (place bool, why reason, err error) {
+func (in *Ingest) follows(g *gather, m *Message, received receipt, size int) (place bool, why reason, err error) {
 	w := &in.scratch.wants
 	if len(w.lastID) == 0 {
 		return true, taken, nil

@@ -94,6 +94,11 @@ type Config struct {
 	// elsewhere, and where. Nil: none does.
 	NextOffset func(error) (offset int64, ok bool)
 
+	// Synchronized reports whether the time of day is known to be right; it is asked
+	// with every message, and does not wait. Records of a time when it is not are
+	// marked. Nil: it always is.
+	Synchronized func() bool
+
 	// Permanent tells an error of the Appender that the same message would meet
 	// again, however often it is sent, from one that may pass. Nil: none is.
 	Permanent func(error) bool
@@ -124,6 +129,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NextOffset == nil {
 		c.NextOffset = func(error) (int64, bool) { return 0, false }
+	}
+	if c.Synchronized == nil {
+		c.Synchronized = func() bool { return true }
 	}
 	if c.Permanent == nil {
 		c.Permanent = func(error) bool { return false }
@@ -233,7 +241,7 @@ func (in *Ingest) remembered() (now int, evicted int64) {
 func (in *Ingest) Take(m *Message) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	now := time.Now()
+	now := in.receive()
 	size, why, err := in.prepare(m, now)
 	if !in.ours(m) {
 		return
@@ -264,11 +272,11 @@ func (in *Ingest) ours(m *Message) bool {
 }
 
 // admit puts a prepared message where it belongs, if there is room.
-func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
+func (in *Ingest) admit(m *Message, now receipt, size int) (reason, error) {
 	if in.stopping {
 		return stopped, nil
 	}
-	t, why := in.topic(in.scratch.route.Topic, now)
+	t, why := in.topic(in.scratch.route.Topic, now.at)
 	switch {
 	case why != taken:
 		return why, nil
@@ -281,7 +289,7 @@ func (in *Ingest) admit(m *Message, now time.Time, size int) (reason, error) {
 }
 
 // place adds a prepared message to its partition's batch.
-func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int) (reason, error) {
+func (in *Ingest) place(t *topicState, m *Message, received receipt, size int) (reason, error) {
 	index, ok := in.scratch.route.Partition(t.partitions)
 	if !ok {
 		return noPartition, nil
@@ -306,8 +314,8 @@ func (in *Ingest) place(t *topicState, m *Message, received time.Time, size int)
 	if g.batch == nil {
 		in.openBatch(g, rule.codec)
 	}
-	in.chargeMore(g.batch, g.batch.add(m, received, &in.scratch, size))
-	in.lingerAtMost(g, received, rule.linger)
+	in.chargeMore(g.batch, g.batch.add(m, received.at, &in.scratch, size))
+	in.lingerAtMost(g, received.at, rule.linger)
 	in.claim(g.batch, !m.asks())
 	if !m.asks() {
 		in.mayDrop(g.batch, &g.batch.drops, &g.holder)

@@ -3,7 +3,6 @@ package ingest
 import (
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/headwater/headwater/bridge/subject"
@@ -16,6 +15,7 @@ const (
 	ownPrefix     = "hw-"
 	headerSubject = "hw-subject" // the NATS subject
 	headerTime    = "hw-time"    // when the message was received, Unix ms in decimal
+	headerClock   = "hw-clock"   // unsynchronized: hw-time is in doubt; else it is not there
 )
 
 // scratch is what the parts of one message are put together in. It is used again
@@ -31,7 +31,7 @@ type scratch struct {
 
 // prepare works out m's route, headers and size. scratch holds the first two
 // until the next message, and the rule that takes m also beside a refusal.
-func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason, err error) {
+func (in *Ingest) prepare(m *Message, received receipt) (size int, why reason, err error) {
 	s := &in.scratch
 	if err := in.table.Route(m.Subject, &s.route); err != nil {
 		return 0, unroutable, err
@@ -42,10 +42,13 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 	if !in.rules[s.route.Rule].allows(m) {
 		return 0, tooLarge, nil
 	}
-	s.time = strconv.AppendInt(s.time[:0], received.UnixMilli(), 10)
+	s.time = strconv.AppendInt(s.time[:0], received.at.UnixMilli(), 10)
 	s.headers = append(s.headers[:0],
 		record.Header{Key: headerSubject, Value: m.Subject},
 		record.Header{Key: headerTime, Value: s.time})
+	if received.doubted {
+		s.headers = append(s.headers, record.Header{Key: headerClock, Value: unsynchronized})
+	}
 	for _, h := range s.route.Headers {
 		s.headers = append(s.headers, record.Header{Key: h.Name, Value: h.Value})
 	}
@@ -57,7 +60,11 @@ func (in *Ingest) prepare(m *Message, received time.Time) (size int, why reason,
 		return 0, why, err
 	}
 	size = recordBound(s.route.Key, m.Payload, s.headers)
-	if record.HeaderLen+size > in.cfg.MaxBatchBytes {
+	most := size // with the mark: what can be stored is the same by any clock
+	if !received.doubted {
+		most += markBound
+	}
+	if record.HeaderLen+most > in.cfg.MaxBatchBytes {
 		return 0, tooLarge, nil
 	}
 	return size, taken, nil

@@ -1,7 +1,5 @@
 package ingest
 
-import "time"
-
 // waitingRoom is messages that wait for their topic, or the ids of their partition, to
 // be known, in order of arrival.
 type waitingRoom struct {
@@ -12,7 +10,7 @@ type waitingRoom struct {
 // waiting is a message in a waitingRoom.
 type waiting struct {
 	message  Message // its rule is known
-	received time.Time
+	received receipt
 	cost     int64 // charged to BufferBytes
 	room     *waitingRoom
 	queued   place[*waiting]
@@ -20,7 +18,7 @@ type waiting struct {
 }
 
 // keepWaiting keeps a message in r, if there is room.
-func (in *Ingest) keepWaiting(r *waitingRoom, m *Message, received time.Time, size int) reason {
+func (in *Ingest) keepWaiting(r *waitingRoom, m *Message, received receipt, size int) reason {
 	cost := charge(m, size) + batchOverhead
 	if !in.makeRoom(&r.holder, cost) {
 		return bufferFull

@@ -78,7 +78,7 @@ func (b *batch) late(oldest time.Time) bool { return b.awaited() && !b.since.Aft
 
 // endWaitsOf refuses those who wait in r since before oldest.
 func (in *Ingest) endWaitsOf(r *waitingRoom, oldest time.Time) {
-	for at := r.messages.front; at != nil && !at.item.received.After(oldest); {
+	for at := r.messages.front; at != nil && !at.item.received.at.After(oldest); {
 		w := at.item
 		at = at.next
 		if w.message.asks() {

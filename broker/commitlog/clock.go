@@ -44,6 +44,8 @@ type ageClock struct {
 	base atomic.Pointer[clockBase]
 	offs atomic.Pointer[[]timeOffAt] // never changed; replaced under mu
 
+	synchronized atomic.Bool // trust says so; apart, for who asks with every record
+
 	saveMu sync.Mutex // one save at a time; held across the disk, and taken before mu
 	mu     sync.Mutex // guards all below, and changes of base
 	first  glance     // of this boot
@@ -150,6 +152,7 @@ func (c *ageClock) look() (news bool) {
 	defer c.mu.Unlock()
 	g, reading := c.glance(), c.now()
 	c.trust = trustIn(c.first, g, c.machine.Synchronized())
+	c.synchronized.Store(c.trust == synchronized)
 	if c.trust == untrusted && wasSet(c.first, g) && !c.known.set {
 		c.known.set, news = true, true
 	}

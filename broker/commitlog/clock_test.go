@@ -360,6 +360,57 @@ func TestClockSaved(t *testing.T) {
 	})
 }
 
+// That the clock is synchronized is not said before it was looked at, nor for longer
+// than until the next look.
+func TestSynchronizedAtLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := newFakeClock()
+		clock.set(clock.Wall(), true)
+		d := &Dir{clock: newAgeClock(disk.NewCrash(0), "data", clock, slog.New(slog.DiscardHandler))}
+		if d.WallSynchronized() {
+			t.Error("synchronized before the first look")
+		}
+		b := newBox(t)
+		for _, step := range []struct {
+			kernelSays bool
+			restart    bool
+		}{{false, false}, {true, false}, {false, false}, {true, true}, {false, true}, {true, false}} {
+			before := b.d.WallSynchronized()
+			b.clock.set(b.clock.Wall(), step.kernelSays)
+			if step.restart { // opening the directory looks
+				b.restart(func() {})
+			} else {
+				time.Sleep(clockTick - time.Millisecond)
+				synctest.Wait()
+				if got := b.d.WallSynchronized(); got != before {
+					t.Errorf("synchronized %v, was %v at the last look", got, before)
+				}
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+			}
+			if got := b.d.WallSynchronized(); got != step.kernelSays {
+				t.Errorf("%+v: synchronized %v", step, got)
+			}
+		}
+		b.d.stop() // within the bubble
+	})
+}
+
+// A clock that nobody put right is not synchronized, however steady it is, nor is one
+// that stands at a time at which no box can be running, whatever the kernel says.
+func TestSteadyIsNotSynchronized(t *testing.T) {
+	b := newBox(t)
+	b.pass(2 * steadyAfter)
+	if !b.d.WallTrusted() || b.d.WallSynchronized() {
+		t.Errorf("after two hours trusted %v, synchronized %v, want only trusted", b.d.WallTrusted(), b.d.WallSynchronized())
+	}
+	b.clock.set(time.Unix(60, 0), true)
+	b.d.clock.look()
+	if b.d.WallSynchronized() {
+		t.Error("synchronized in 1970")
+	}
+}
+
 // Without its file, or with a damaged one, the clock goes on from the youngest
 // segment, sealed or active.
 func TestClockLost(t *testing.T) {

@@ -219,6 +219,11 @@ func (d *Dir) ClusterID() string { return d.who().clusterID }
 // it was last looked at.
 func (d *Dir) WallTrusted() bool { return d.clock.trusted() != untrusted }
 
+// WallSynchronized reports whether the kernel said, when the machine's time of day was
+// last looked at, that it is kept right: at the start, and every 10 s while Run runs. It
+// takes no lock.
+func (d *Dir) WallSynchronized() bool { return d.clock.synchronized.Load() }
+
 // BrokerID is the broker that the data belongs to.
 func (d *Dir) BrokerID() int32 { return d.who().brokerID }
 

@@ -97,6 +97,7 @@ func (r *Region) updateAll(f From, u Update) (moved []int32, gone []*replica, un
 	if err := r.admit(f); err != nil {
 		return nil, nil, nil, nil, err
 	}
+	r.toldIn = r.brokerEpoch
 	if len(u.Brokers) > 0 {
 		before := maps.Clone(r.image.Brokers)
 		clear(r.image.Brokers)

@@ -121,6 +121,7 @@ type Region struct {
 	image       image
 	replicas    map[cluster.TopicPartition]*replica // what is in it is changed with orders held too, and so read with either
 	brokerEpoch int64                               // the latest that is known to be this broker's, or was
+	toldIn      int64                               // the broker epoch in which the controller has told who leads, the latest
 	published   chan struct{}                       // closed, and replaced, when a snapshot is published
 	unsaved     bool                                // the document on disk is older than the image
 	throttled   *followerRate                       // nil: the host was told nothing yet
@@ -143,7 +144,7 @@ type replica struct {
 func New(cfg Config, store cluster.Store, host Host, identity Identity, controller Controller, log *slog.Logger) *Region {
 	r := &Region{
 		cfg: cfg, store: store, host: host, identity: identity, controller: controller, log: log,
-		replicas: map[cluster.TopicPartition]*replica{}, published: make(chan struct{}), brokerEpoch: -1,
+		replicas: map[cluster.TopicPartition]*replica{}, published: make(chan struct{}), brokerEpoch: -1, toldIn: -1,
 		unreadLeft: make(chan struct{}, 1),
 	}
 	r.image = emptyImage()

@@ -42,8 +42,8 @@ type Options struct {
 	// does, and tells all that is wrong.
 	Settings func(file string, environ []string) (Serve, error)
 
-	places places                                           // zero: where they are on a box
-	probe  func(ctx context.Context, address string) health // nil: over the network
+	places places                                                          // zero: where they are on a box
+	probe  func(ctx context.Context, address string, caughtUp bool) health // nil: over the network
 }
 
 // places are directories that PID 1 itself reads and writes.
@@ -241,11 +241,24 @@ func (b *box) supervise(ctx context.Context) error {
 	}
 	s := &supervisor{
 		log: b.log, start: b.startServe, well: b.guard.well,
-		probe:   func(ctx context.Context) health { return b.probe(ctx, probeAddress(b.serve.Admin)) },
-		onTrial: b.onTrial, trialLimit: b.trialLimit(), markGood: b.markGood, changed: b.network.moved,
+		probe: func(ctx context.Context, caughtUp bool) health {
+			return b.probe(ctx, probeAddress(b.serve.Admin), caughtUp)
+		},
+		onTrial: b.onTrial, caughtUp: b.onTrial && b.wasCaughtUp(), trialLimit: b.trialLimit(), markGood: b.markGood, changed: b.network.moved,
 	}
 	b.awaitAddress(ctx)
 	return s.run(ctx)
+}
+
+// wasCaughtUp is whether the version on trial must catch up with the region to be good.
+// Where that cannot be learned it must be ready, and no more.
+func (b *box) wasCaughtUp() bool {
+	was, err := b.update.WasCaughtUp()
+	b.try("not known whether the broker had caught up before; the new version must be ready, and no more", err)
+	if was {
+		b.log.Info("the broker had caught up before, and must again with this version")
+	}
+	return was
 }
 
 // trialLimit is trialLimit, or what the command line says (hw.trial=90s).

@@ -115,53 +115,102 @@ func TestNoData(t *testing.T) {
 	}
 }
 
-// A new version that is ready for a while is good, and not sooner.
+// A new version that is ready for 20 s without a break is good, and not sooner. What the
+// region does is asked of the version if the one before had it, and not afterwards.
 func TestTrialGood(t *testing.T) {
+	readyFrom := func(from time.Duration, but ...time.Duration) func(time.Duration) bool {
+		return func(since time.Duration) bool { return since >= from && !slices.Contains(but, since) }
+	}
+	always := readyFrom(0)
+	for name, tc := range map[string]struct {
+		ready, caughtUp func(since time.Duration) bool
+		wanted          bool          // it had caught up before
+		failing         string        // of what else is done
+		from, to        time.Duration // when it is marked good
+	}{
+		"atOnce":       {always, always, false, "", 20 * time.Second, 25 * time.Second},
+		"breaks":       {readyFrom(time.Minute, 78*time.Second, 96*time.Second), always, false, "", 118 * time.Second, 122 * time.Second},
+		"catchesUp":    {always, readyFrom(5 * time.Minute), true, "", 320 * time.Second, 325 * time.Second},
+		"fallsBehind":  {always, readyFrom(5*time.Minute, 318*time.Second), true, "", 340 * time.Second, 345 * time.Second},
+		"wasBehind":    {always, readyFrom(5 * time.Minute), false, "", 20 * time.Second, 25 * time.Second},
+		"stateUnknown": {always, readyFrom(5 * time.Minute), true, "was caught up?", 20 * time.Second, 25 * time.Second},
+	} {
+		run(t, func(w *world) {
+			w.updates.onTrial, w.updates.caughtUp = true, tc.wanted
+			if tc.failing != "" {
+				w.fail[tc.failing] = errors.New("broken")
+			}
+			w.health = func() health { return health{alive: true, ready: tc.ready(time.Since(w.started))} }
+			w.behind = func() string {
+				if since := time.Since(w.started); tc.caughtUp(since) && since < 30*time.Minute {
+					return ""
+				}
+				return "503: broker: not registered with ZooKeeper"
+			}
+			w.after(time.Hour, syscall.SIGTERM)
+			Run(w.opts)
+			if at := w.updates.goodAt; at < tc.from || at > tc.to || w.count("mark good") != 1 {
+				t.Errorf("%s: marked good after %v, %d times; want %v to %v", name, at, w.count("mark good"), tc.from, tc.to)
+			}
+			if w.count("start") != 1 || time.Since(w.started) < time.Hour || strings.Contains(w.console.String(), "not ready any more") != (name == "breaks" || name == "fallsBehind") {
+				t.Errorf("%s: it did not go on with it: %s", name, w.console.String())
+			}
+		})
+	}
+}
+
+// Nothing is asked of the state of updates where nothing is on trial.
+func TestNoTrial(t *testing.T) {
 	run(t, func(w *world) {
-		w.updates.onTrial = true
-		w.health = func() health {
-			since := time.Since(w.started)
-			return health{alive: true, ready: since > time.Minute && since < 75*time.Second || since > 80*time.Second}
-		}
+		w.updates.caughtUp, w.behind = true, func() string { return "503: broker: not registered with ZooKeeper" }
 		w.after(time.Hour, syscall.SIGTERM)
 		Run(w.opts)
-		if at := w.updates.goodAt; at < 80*time.Second+trialSteady || at > 90*time.Second+trialSteady || w.count("mark good") != 1 {
-			t.Errorf("marked good after %v, %d times", at, w.count("mark good"))
-		}
-		if w.count("start") != 1 || time.Since(w.started) < time.Hour {
-			t.Error("it did not go on with it")
+		if w.count("was caught up?") > 0 || w.count("mark good") > 0 || !strings.Contains(w.console.String(), "headwater serve is ready") {
+			t.Errorf("done was %q", w.done)
 		}
 	})
 }
 
-// One that does not get ready, in whatever way, is left within the limit.
+// One that does not get ready, in whatever way, is left within the limit, and it is said
+// why.
 func TestTrialFails(t *testing.T) {
 	notReady := func() health { return health{alive: true, why: "503: broker: recovers"} }
-	for name, set := range map[string]func(w *world){
-		"neverReady":   func(w *world) { w.health = notReady },
-		"neverAnswers": func(w *world) { w.health = func() health { return health{why: "refused"} } },
-		"ends":         func(w *world) { w.child = func(*process) {} },
-		"startFails":   func(w *world) { w.fail["start"] = errors.New("no such file") },
-		"shortLimit":   func(w *world) { w.line += " hw.trial=60s"; w.health = notReady },
-		"badSite":      func(w *world) { w.writeSite(t, "hostnam: x") },
-		"notNoted":     func(w *world) { w.fail["mark good"] = errors.New("read-only") },
-		"flaps": func(w *world) {
+	behind := "503: broker: replicas here that are not in the ISR of their partition: 1 (press-0)"
+	for name, tc := range map[string]struct {
+		set func(w *world)
+		why string
+	}{
+		"neverReady":   {func(w *world) { w.health = notReady }, "in 10m0s: 503: broker: recovers"},
+		"neverAnswers": {func(w *world) { w.health = func() health { return health{why: "refused"} } }, "in 10m0s: refused"},
+		"ends":         {func(w *world) { w.child = func(*process) {} }, "ended with code 3"},
+		"startFails":   {func(w *world) { w.fail["start"] = errors.New("no such file") }, "no such file"},
+		"shortLimit":   {func(w *world) { w.line += " hw.trial=60s"; w.health = notReady }, "in 1m0s: 503: broker: recovers"},
+		"badSite":      {func(w *world) { w.writeSite(t, "hostnam: x") }, "hostnam is not known here"},
+		"notNoted":     {func(w *world) { w.fail["mark good"] = errors.New("read-only") }, "in 10m0s: it is good, and that was not noted: read-only"},
+		"neverCaughtUp": {func(w *world) {
+			w.updates.caughtUp, w.behind = true, func() string { return behind }
+		}, "in 10m0s: " + behind},
+		"flaps": {func(w *world) {
 			w.health = func() health {
 				return health{alive: true, ready: time.Since(w.started)%(20*time.Second) < 15*time.Second}
 			}
-		},
+		}, "in 10m0s: it is ready, and was not for 20s without a break"},
 	} {
 		run(t, func(w *world) {
 			w.updates.onTrial = true
-			set(w)
+			tc.set(w)
+			w.after(time.Hour, syscall.SIGTERM) // of one that is taken for good
 			Run(w.opts)
 			w.inOrder(t, "trial failed", "unmount /data", "reboot")
-			limit := trialLimit + 2*time.Minute
+			limit := 12 * time.Minute
 			if name == "shortLimit" {
 				limit = 70 * time.Second
 			}
-			if took := time.Since(w.started); took > limit || w.updates.failed == "" {
+			if took := time.Since(w.started); took > limit || !strings.HasPrefix(w.updates.failed, ErrTrialFailed.Error()) || !strings.Contains(w.updates.failed, tc.why) {
 				t.Errorf("%s: took %v, failed by %q", name, took, w.updates.failed)
+			}
+			if w.count("mark good") > 0 != (name == "notNoted") {
+				t.Errorf("%s: marked good %d times", name, w.count("mark good"))
 			}
 		})
 	}

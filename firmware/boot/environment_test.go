@@ -37,15 +37,15 @@ func TestProbe(t *testing.T) {
 		w.Write([]byte(body))
 	}))
 	at := strings.TrimPrefix(server.URL, "http://")
-	if h := probe(t.Context(), at); h != (health{alive: true, ready: true}) {
+	if h := probe(t.Context(), at, false); h != (health{alive: true, ready: true}) {
 		t.Errorf("ready: %+v", h)
 	}
 	status, body = 503, "broker: recovers\nbridge: waits\n"+strings.Repeat("x", 1<<20)
-	if h := probe(t.Context(), at); !h.alive || h.ready || !strings.HasPrefix(h.why, "503: broker: recovers; bridge: waits; xx") || len(h.why) > 2*maxWhy {
+	if h := probe(t.Context(), at, false); !h.alive || h.ready || !strings.HasPrefix(h.why, "503: broker: recovers; bridge: waits; xx") || len(h.why) > 2*maxWhy {
 		t.Errorf("not ready: %+.200v", h)
 	}
 	server.Close()
-	if h := probe(t.Context(), at); h.alive || h.ready || h.why == "" {
+	if h := probe(t.Context(), at, false); h.alive || h.ready || h.why == "" {
 		t.Errorf("gone: %+v", h)
 	}
 	for listen, want := range map[string]string{"0.0.0.0:8080": "127.0.0.1:8080", "[::]:1": "127.0.0.1:1", ":2": "127.0.0.1:2", "10.0.0.1:3": "10.0.0.1:3"} {

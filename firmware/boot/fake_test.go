@@ -186,14 +186,22 @@ func (p *process) variable(name string) string {
 
 // updates is an Update.
 type updates struct {
-	m       *machine
-	onTrial bool
-	failed  string
-	goodAt  time.Duration
+	m        *machine
+	onTrial  bool
+	caughtUp bool // before
+	failed   string
+	goodAt   time.Duration
 }
 
 func (u *updates) OnTrial() (bool, int, error) { return u.onTrial, 1, u.m.does("on trial?") }
-func (u *updates) Settle() error               { return u.m.does("settle") }
+func (u *updates) WasCaughtUp() (bool, error) {
+	if err := u.m.does("was caught up?"); err != nil {
+		return false, err
+	}
+	return u.caughtUp, nil
+}
+
+func (u *updates) Settle() error { return u.m.does("settle") }
 func (u *updates) MarkGood() error {
 	u.goodAt = time.Since(u.m.started)
 	return u.m.does("mark good")
@@ -210,6 +218,7 @@ type world struct {
 	opts    Options
 	updates *updates
 	health  func() health
+	behind  func() string // why it has not caught up; "": it has
 	console strings.Builder
 	healthy health
 }
@@ -224,17 +233,26 @@ func newWorld(t *testing.T) *world {
 			changed(netup.State{Interface: "eth0", Address: address})
 		},
 	}
-	w := &world{machine: m, updates: &updates{m: m}, health: func() health { return health{alive: true, ready: true} }}
+	w := &world{machine: m, updates: &updates{m: m}, health: func() health { return health{alive: true, ready: true} }, behind: func() string { return "" }}
 	dir := t.TempDir()
 	w.opts = Options{
 		Machine: m, Console: &w.console, Version: "v1", Built: time.Now().Add(-time.Hour),
 		Update:   func(*slog.Logger) (Update, error) { return w.updates, nil },
 		Settings: func(string, []string) (Serve, error) { return Serve{Admin: "0.0.0.0:8080", Kafka: "0.0.0.0:9092"}, nil },
 		places:   places{filepath.Join(dir, "run"), filepath.Join(dir, "boot"), filepath.Join(dir, "state"), filepath.Join(dir, "log")},
-		probe:    func(context.Context, string) health { return w.health() },
+		probe:    w.probe,
 	}
 	w.writeSite(t, "hostname: press-3\n")
 	return w
+}
+
+// probe is headwater serve's answer.
+func (w *world) probe(_ context.Context, _ string, caughtUp bool) health {
+	h := w.health()
+	if why := w.behind(); caughtUp && h.ready && why != "" {
+		return health{alive: true, why: why}
+	}
+	return h
 }
 
 func (w *world) writeSite(t *testing.T, text string) {

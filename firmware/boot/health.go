@@ -12,7 +12,7 @@ import (
 // health is what headwater serve says of itself.
 type health struct {
 	alive bool   // it answers
-	ready bool   // all that it is there for works
+	ready bool   // it has all that was asked for
 	why   string // not, in its own words
 }
 
@@ -21,11 +21,17 @@ const (
 	maxWhy       = 400 // bytes of an answer
 )
 
-// probe asks the admin port at address. An answer that is not 200 is one: it is alive.
-func probe(ctx context.Context, address string) health {
+// probe asks the admin port at address whether it is ready, and with caughtUp whether
+// the broker has caught up with its region, too. An answer that is not 200 is one: it is
+// alive.
+func probe(ctx context.Context, address string, caughtUp bool) health {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	url := "http://" + address + "/readyz"
+	if caughtUp {
+		url += "?caught-up=true"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return health{why: err.Error()}
 	}

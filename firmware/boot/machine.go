@@ -84,6 +84,7 @@ const (
 // came of that.
 type Update interface {
 	OnTrial() (onTrial bool, left int, err error) // left: starts after this one
+	WasCaughtUp() (bool, error)                   // with its region, before the trial; on the data partition
 	MarkGood() error
 	TrialFailed(why string) error // kept for the version that runs next
 	Settle() error                // called once after a start

@@ -26,7 +26,7 @@ const (
 	stableAfter  = 10 * time.Minute // what ran for so long starts with the first again
 	maxFailures  = 30               // in a row; some 25 minutes
 
-	trialSteady = 20 * time.Second // ready for so long: it is good
+	trialSteady = 20 * time.Second // all that is asked for held for so long: it is good
 	trialLimit  = 10 * time.Minute // from the start of the supervision, over all tries
 )
 
@@ -35,10 +35,11 @@ const (
 type supervisor struct {
 	log   *slog.Logger
 	start func() (Process, error)
-	probe func(ctx context.Context) health
+	probe func(ctx context.Context, caughtUp bool) health
 	well  func(d time.Duration) // promises the watchdog another pass
 
 	onTrial    bool
+	caughtUp   bool // what is on trial must have caught up with its region, too
 	trialLimit time.Duration
 	markGood   func() error
 	changed    <-chan struct{} // what it is started with has changed: start it again
@@ -130,7 +131,7 @@ func (s *supervisor) once(ctx context.Context) (asked bool, err error) {
 		case <-ticker.C:
 		}
 		s.well(passLimit)
-		h := s.probe(ctx)
+		h := s.probe(ctx, s.onTrial && s.caughtUp)
 		w.see(time.Now(), h)
 		s.tell(&w, h)
 		if err := s.judge(&w, h); err != nil {
@@ -150,12 +151,16 @@ func (s *supervisor) judge(w *watch, h health) error {
 		s.well(passLimit)
 		if err := s.markGood(); err != nil {
 			s.log.Error("new version is good, and that was not noted; tried again", "err", err)
+			h.why = fmt.Sprintf("it is good, and that was not noted: %v", err)
 			break // until the trial is over
 		}
 		s.log.Info("new version is good")
 		s.onTrial = false
 	}
 	if s.trialOver() {
+		if h.why == "" {
+			h.why = fmt.Sprintf("it is ready, and was not for %v without a break", trialSteady)
+		}
 		return fmt.Errorf("%w in %v: %s", ErrTrialFailed, s.trialLimit, h.why)
 	}
 	return nil

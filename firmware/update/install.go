@@ -75,7 +75,10 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 		return err
 	}
 	defer root.Close()
-	result := Result{Slot: target, Version: m.Version, From: b.slotStatus(entries, b.Running).Version, Outcome: Writing, At: b.Now().UTC()}
+	result := Result{
+		Slot: target, Version: m.Version, From: b.slotStatus(entries, b.Running).Version,
+		Outcome: Writing, At: b.Now().UTC(), CaughtUp: b.caughtUp(),
+	}
 	b.noted(b.saveResult(result))
 	err = b.onBoot(func() error {
 		if err := b.write(ctx, bundle, root, target); err != nil {
@@ -93,7 +96,7 @@ func (b *Box) install(ctx context.Context, bundle *Bundle, o Options) error {
 		b.noted(b.saveResult(result))
 		return err
 	}
-	b.Log.Info("update written", "slot", target, "version", m.Version, "from", result.From)
+	b.Log.Info("update written", "slot", target, "version", m.Version, "from", result.From, "caughtUp", result.CaughtUp)
 	return nil
 }
 

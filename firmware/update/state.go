@@ -40,6 +40,9 @@ type Result struct {
 	Outcome Outcome     `json:"outcome"`
 	Why     string      `json:"why,omitempty"` // a sentence where it is not good
 	At      time.Time   `json:"at"`            // by the box's clock, which may be wrong
+	// CaughtUp is that the broker had caught up with its region before: then the trial asks
+	// for that, too. A box whose link was down is not asked for more than it had.
+	CaughtUp bool `json:"caughtUp,omitempty"`
 }
 
 // loadResult returns what was saved; nil where nothing was, or nothing that can be read:

@@ -19,6 +19,16 @@ func (b *Box) OnTrial() (onTrial bool, left int, err error) {
 	return ok && e.Counted, e.Left, nil
 }
 
+// WasCaughtUp reports whether the broker had caught up with its region when the trial
+// that is under way was prepared. Where nothing was noted it is false.
+func (b *Box) WasCaughtUp() (bool, error) {
+	last, err := b.loadResult()
+	if err != nil || last == nil || last.Outcome != Trial || last.Slot != b.Running {
+		return false, err
+	}
+	return last.CaughtUp, nil
+}
+
 // MarkGood has the loader start what runs from now on. The other slot stays as it is, to
 // go back to. It may be called when nothing is on trial, and then does nothing.
 func (b *Box) MarkGood() error {
@@ -135,7 +145,10 @@ func (b *Box) takeBack(slot layout.Slot, o Outcome, why string) error {
 // tryAgain puts a good slot on trial, before the one that runs.
 func (b *Box) tryAgain(entries []entry, other entry) error {
 	runs := b.slotStatus(entries, b.Running)
-	b.noted(b.saveResult(Result{Slot: other.Slot, Version: other.file.Version, From: runs.Version, Outcome: Trial, At: b.Now().UTC()}))
+	b.noted(b.saveResult(Result{
+		Slot: other.Slot, Version: other.file.Version, From: runs.Version,
+		Outcome: Trial, At: b.Now().UTC(), CaughtUp: b.caughtUp(),
+	}))
 	file := other.file
 	file.Sequence = nextSequence(entries)
 	trial := layout.Entry{Slot: other.Slot, Counted: true, Left: tries}

@@ -63,8 +63,11 @@ type Box struct {
 	// Lock keeps other processes from changing this box; nil where there are none. It
 	// returns an error wrapping disk.ErrLocked.
 	Lock func() (io.Closer, error)
-	Now  func() time.Time // nil is the machine's
-	Log  *slog.Logger     // nil is none
+	// CaughtUp is nil while the broker of this box has caught up with its region; without
+	// one that is not known, and the trial of an update does not ask for it.
+	CaughtUp func() error
+	Now      func() time.Time // nil is the machine's
+	Log      *slog.Logger     // nil is none
 
 	one chan struct{} // holds who changes something in this process
 }
@@ -100,6 +103,18 @@ func (b *Box) alone(do func() error) (err error) {
 		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
 	return do()
+}
+
+// caughtUp is what a trial that is prepared now is to ask for.
+func (b *Box) caughtUp() bool {
+	if b.CaughtUp == nil {
+		return false
+	}
+	if err := b.CaughtUp(); err != nil {
+		b.Log.Warn("broker has not caught up with its region; the trial will not ask for that", "err", err)
+		return false
+	}
+	return true
 }
 
 // onBoot lets do write to the boot partition.

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,25 +19,27 @@ func newFirmware() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeygen(), newBundle(), newInspect(), newInstall(), newFirmwareStatus(), newRollback())
+	cmd.AddCommand(newKeygen(), newBundle(), newInspect(), newInstall(), newFirmwareStatus(), newRollback(), newFirmwareLog())
 	return cmd
 }
 
-// atBox gives cmd the flag that names a box, and returns what reads it: nil stands for
-// the machine itself.
-func atBox(cmd *cobra.Command) func() (*boxClient, error) {
-	url := cmd.Flags().String("box", "", "`URL` of the box's admin port, such as http://gateway.local:8080; without it this machine")
-	return func() (*boxClient, error) {
-		if *url == "" {
-			return nil, nil
-		}
-		return newBoxClient(*url)
-	}
+// slots is a box's firmware, here or elsewhere. What is done is printed to cmd's output.
+type slots interface {
+	status(ctx context.Context) (update.Status, error)
+	install(cmd *cobra.Command, bundle *os.File, size int64, older, stay bool) error
+	rollBack(cmd *cobra.Command, stay bool) error
 }
 
-// here is this machine's firmware.
-func here(cmd *cobra.Command) (*update.Box, error) {
-	return update.Here(versionHere(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+// atBox gives cmd the flags that say which box is meant, and returns what finds it.
+func atBox(cmd *cobra.Command) func() (slots, error) {
+	url := cmd.Flags().String("box", "", "`URL` of the box's admin port, such as http://gateway.local:8080; without it this machine")
+	settings := cmd.Flags().StringP("config", "c", "", "without --box: YAML `file` with the settings of the broker here")
+	return func() (slots, error) {
+		if *url != "" {
+			return newBoxClient(*url)
+		}
+		return here(cmd, *settings)
+	}
 }
 
 func newInstall() *cobra.Command {
@@ -45,17 +47,17 @@ func newInstall() *cobra.Command {
 		Use:   "install FILE",
 		Short: "Write a bundle to the slot that does not run, and have it tried",
 		Long: "Write the bundle FILE to the slot that does not run. The next start tries it: it is\n" +
-			"marked good when the broker is ready, else the box goes back to what runs now. With\n" +
-			"--box the bundle goes to that box, which restarts; its password (admin.password) is\n" +
-			"read from the terminal, or is the first line of standard input. Exits with 1 if the\n" +
-			"bundle is refused or cannot be written.",
+			"marked good when the broker is ready and, if it has caught up with its region now, has\n" +
+			"again; else the box goes back to what runs now. With --box the bundle goes to that box,\n" +
+			"which restarts; its password (admin.password) is read from the terminal, or is the first\n" +
+			"line of standard input. Exits with 1 if the bundle is refused or cannot be written.",
 		Args: cobra.ExactArgs(1),
 	}
 	box := atBox(cmd)
 	older := cmd.Flags().Bool("allow-downgrade", false, "take a version that is older than what runs")
 	stay := cmd.Flags().Bool("no-restart", false, "let what runs go on; the next restart tries the bundle")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := box()
+		at, err := box()
 		if err != nil {
 			return err
 		}
@@ -64,28 +66,9 @@ func newInstall() *cobra.Command {
 			return err
 		}
 		defer f.Close()
-		if client != nil {
-			return failed(client.install(cmd, f, size, *older, *stay))
-		}
-		return failed(installHere(cmd, f, size, *older, *stay))
+		return failed(at.install(cmd, f, size, *older, *stay))
 	}
 	return cmd
-}
-
-func installHere(cmd *cobra.Command, f *os.File, size int64, older, stay bool) error {
-	box, err := here(cmd)
-	if err != nil {
-		return err
-	}
-	m, err := box.InstallFile(cmd.Context(), f, size, update.Options{AllowDowngrade: older})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s is installed; the next start tries it\n", m.Version)
-	if stay {
-		return nil
-	}
-	return update.Reboot()
 }
 
 // openBundle opens a file that is to be one, and returns its size.
@@ -139,18 +122,11 @@ func newFirmwareStatus() *cobra.Command {
 	box := atBox(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := box()
+		at, err := box()
 		if err != nil {
 			return err
 		}
-		var s update.Status
-		if client != nil {
-			s, err = client.status(cmd.Context())
-		} else if machine, hereErr := here(cmd); hereErr != nil {
-			err = hereErr
-		} else {
-			s, err = machine.Status()
-		}
+		s, err := at.status(cmd.Context())
 		if err != nil {
 			return failure{err}
 		}
@@ -183,6 +159,9 @@ func printStatus(w io.Writer, s update.Status) {
 		if r.Why != "" {
 			fmt.Fprintf(w, "  %s\n", r.Why)
 		}
+		if r.Outcome == update.Trial && r.CaughtUp {
+			fmt.Fprintln(w, "  it must be ready and have caught up, as what ran before had")
+		}
 	}
 }
 
@@ -195,26 +174,32 @@ func newRollback() *cobra.Command {
 	box := atBox(cmd)
 	stay := cmd.Flags().Bool("no-restart", false, "let what runs go on; the next restart goes back")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := box()
+		at, err := box()
 		if err != nil {
 			return err
 		}
-		if client != nil {
-			return failed(client.rollBack(cmd, *stay))
-		}
-		machine, err := here(cmd)
+		return failed(at.rollBack(cmd, *stay))
+	}
+	return cmd
+}
+
+func newFirmwareLog() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "log --box URL",
+		Short: "Print what a box has logged, from the first line that it still has",
+		Long: "Print what the first process of a box and its broker have logged, over all their starts:\n" +
+			"the last 4 MiB of it. Its password (admin.password) is read from the terminal, or is the\n" +
+			"first line of standard input.",
+		Args: cobra.NoArgs,
+	}
+	url := cmd.Flags().String("box", "", "`URL` of the box's admin port, such as http://gateway.local:8080")
+	cmd.MarkFlagRequired("box") // fails for a flag that is not there
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := newBoxClient(*url)
 		if err != nil {
-			return failure{err}
+			return err
 		}
-		next, err := machine.RollBack()
-		if err != nil {
-			return failure{err}
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "slot %s is what starts next\n", next)
-		if *stay || next == machine.Running {
-			return nil
-		}
-		return failed(update.Reboot())
+		return failed(client.log(cmd))
 	}
 	return cmd
 }

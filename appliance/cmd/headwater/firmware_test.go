@@ -132,6 +132,40 @@ func TestNoFirmwareHere(t *testing.T) {
 	}
 }
 
+// The broker here is asked where the settings say that it listens; one that cannot be
+// asked has not caught up.
+func TestCaughtUpHere(t *testing.T) {
+	answer := ""
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.String() != "/readyz?caught-up=true" {
+			answer = "asked for " + r.URL.String()
+		}
+		if answer != "" {
+			http.Error(w, answer, http.StatusServiceUnavailable)
+		}
+	}))
+	address := broker.Listener.Addr().String()
+	settings := filepath.Join(t.TempDir(), "headwater.yaml")
+	if err := os.WriteFile(settings, []byte("admin.listen: "+address+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(environ []string, file, want string) {
+		t.Helper()
+		err := caughtUpHere(t.Context(), file, environ)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	check(nil, settings, "")
+	check([]string{"HEADWATER_ADMIN_LISTEN=" + address}, "", "")
+	answer = "broker: not registered"
+	check(nil, settings, "not ready: broker: not registered")
+	broker.Close()
+	check(nil, settings, "does not answer")
+	check([]string{"HEADWATER_ADMIN_LISTEN=nowhere"}, "", "admin.listen")
+	check(nil, settings+".gone", "no such file")
+}
+
 // Over the admin port a box gets the bundle as it is, and the password.
 func TestInstallAtBox(t *testing.T) {
 	bundle := bundleIn(t, t.TempDir())
@@ -139,14 +173,14 @@ func TestInstallAtBox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := ""
+	asked, last := "", `"outcome":"rolled back","why":"the broker was not ready"`
 	box := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r.Method + " " + r.URL.String()
 		_, password, _ := r.BasicAuth()
 		switch {
 		case r.Method == "GET":
 			io.WriteString(w, `{"running":"b","slots":[{"slot":"a","version":"1.3.0","state":"good"},{"slot":"b","version":"1.4.0","state":"on trial","triesLeft":1,"tries":1}],
-				"last":{"slot":"b","version":"1.4.0","outcome":"rolled back","why":"the broker was not ready","at":"2026-11-26T09:00:00Z"}}`)
+				"last":{"slot":"b","version":"1.4.0",`+last+`,"at":"2026-11-26T09:00:00Z"}}`)
 		case password != "secret":
 			http.Error(w, "this needs the box's password", http.StatusUnauthorized)
 		default:
@@ -177,7 +211,56 @@ func TestInstallAtBox(t *testing.T) {
 			t.Errorf("%s: %d %q %q, asked %q; want %d %q, asked %q", name, code, stdout, stderr, asked, tc.code, tc.out, tc.asked)
 		}
 	}
+	for told, want := range map[string]string{
+		`"outcome":"on trial"`:                  "\nlast update: 1.4.0 in slot b, on trial (2026-11-26 09:00:00Z)\n",
+		`"outcome":"on trial","caughtUp":true`:  "(2026-11-26 09:00:00Z)\n  it must be ready and have caught up, as what ran before had\n",
+		`"outcome":"good","caughtUp":true`:      "\nlast update: 1.4.0 in slot b, good (2026-11-26 09:00:00Z)\n",
+		`"outcome":"on trial","caughtUp":false`: "\nlast update: 1.4.0 in slot b, on trial (2026-11-26 09:00:00Z)\n",
+	} {
+		last = told
+		if stdout, stderr, code := call(t, nil, "firmware", "status", "--box", box.URL); code != 0 || !strings.HasSuffix(stdout, want) {
+			t.Errorf("%s: %d %q %q, want …%q", told, code, stdout, stderr, want)
+		}
+	}
 	if _, stderr, code := call(t, nil, "firmware", "status", "--box", "gateway:8080"); code != 2 || !strings.Contains(stderr, "is not the URL") {
 		t.Errorf("%d %q", code, stderr)
+	}
+}
+
+// The log goes to standard output, to its end or with a complaint.
+func TestLogOfBox(t *testing.T) {
+	long := strings.Repeat("level=INFO msg=ready\n", 100_000)
+	box := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, password, _ := r.BasicAuth()
+		switch {
+		case r.URL.Path == "/old/log":
+			http.NotFound(w, r)
+		case password != "secret":
+			http.Error(w, "this needs the box's password", http.StatusUnauthorized)
+		case r.URL.Path == "/half/log":
+			io.WriteString(w, long)
+			panic(http.ErrAbortHandler)
+		default:
+			io.WriteString(w, long)
+		}
+	}))
+	defer box.Close()
+	for name, tc := range map[string]struct {
+		url, password string
+		code          int
+		out, err      string
+	}{
+		"all":   {box.URL, "secret", 0, long, ""},
+		"guess": {box.URL, "guess", 1, "", "this needs the box's password\n"},
+		"half":  {box.URL + "/half", "secret", 1, long, "ends early"},
+		"old":   {box.URL + "/old", "secret", 1, "", "keeps no log"},
+	} {
+		stdout, stderr, code := callWith(t, tc.password, nil, "firmware", "log", "--box", tc.url)
+		if code != tc.code || !strings.HasPrefix(tc.out, stdout) || tc.err == "" && stdout != tc.out || !strings.Contains(stderr, tc.err) {
+			t.Errorf("%s: %d, %d bytes, %q; want %d, %d bytes, %q", name, code, len(stdout), stderr, tc.code, len(tc.out), tc.err)
+		}
+	}
+	if _, stderr, code := call(t, nil, "firmware", "log"); code != 2 || !strings.Contains(stderr, "box") {
+		t.Errorf("of no box: %d %q", code, stderr)
 	}
 }

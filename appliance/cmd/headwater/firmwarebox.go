@@ -27,6 +27,7 @@ const (
 	maxAnswer  = 64 << 10
 	answerTime = 30 * time.Second // of a box that has nothing to write
 	uploadTime = time.Hour
+	logTime    = 10 * time.Minute
 )
 
 func newBoxClient(text string) (*boxClient, error) {
@@ -115,21 +116,55 @@ func (c *boxClient) change(cmd *cobra.Command, path string, query url.Values, bo
 	return err
 }
 
+// log writes what the box has logged to cmd's output, for who has its password.
+func (c *boxClient) log(cmd *cobra.Command) error {
+	password, err := askPassword(cmd, "Password of "+c.base.Host+": ")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), logTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url("log", nil), nil)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth("admin", password)
+	resp, err := c.answer(req, "keeps no log: it was not started from an image, or runs an older release")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
+		return fmt.Errorf("the log of %s ends early: %w", c.base.Host, err)
+	}
+	return nil
+}
+
 // ask returns the answer, or as an error what the box says instead.
 func (c *boxClient) ask(req *http.Request) (string, error) {
-	resp, err := c.http.Do(req)
+	resp, err := c.answer(req, "has no firmware to update: it was not started from an image with two slots, or runs an older release")
 	if err != nil {
 		return "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return string(text), err
+}
+
+// answer returns one that is good, with its body to be read, or as an error what the box
+// says instead; without is said of a box that does not know the page.
+func (c *boxClient) answer(req *http.Request, without string) (*http.Response, error) {
+	resp, err := c.http.Do(req)
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case err != nil:
-		return "", err
+		return nil, err
 	case resp.StatusCode == http.StatusNotFound:
-		return "", fmt.Errorf("%s has no firmware to update: it was not started from an image with two slots, or runs an older release", c.base.Host)
-	case resp.StatusCode != http.StatusOK:
-		return "", errors.New(strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("%s %s", c.base.Host, without)
 	}
-	return string(text), nil
+	return nil, errors.New(strings.TrimSpace(string(text)))
 }

@@ -19,26 +19,34 @@ func newHealth() *cobra.Command {
 		Short: "Ask the appliance that runs here whether it is ready",
 		Long: "Ask /readyz at admin.listen, as the same settings give it to serve, for a container's\n" +
 			"health check. Exits with 0 if it is ready; with 1 if it is not, does not answer within\n" +
-			"the deadline or does not run, and says why; with 2 if it was called or set up wrongly.",
+			"the deadline or does not run, and says why; with 2 if it was called or set up wrongly.\n" +
+			"With --caught-up a broker in a region must also be registered with ZooKeeper, and its\n" +
+			"followers in the ISR of their partitions: then the next broker may be stopped. A health\n" +
+			"check is not to ask that, or a link that is down restarts what serves its devices.",
 		Args: cobra.NoArgs,
 	}
 	timeout := cmd.Flags().Duration("timeout", 2*time.Second, "for the whole answer")
+	caughtUp := cmd.Flags().Bool("caught-up", false, "ask also whether the broker has caught up with its region")
 	load := withSettings(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load("")
 		if err != nil {
 			return err
 		}
-		urls, err := readyURLs(cfg.Admin.Listen)
+		urls, err := readyURLs(cfg.Admin.Listen, *caughtUp)
 		if err != nil {
 			return err
+		}
+		answer := "ready"
+		if *caughtUp {
+			answer = "ready, and caught up"
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		if err := askReady(ctx, urls); err != nil {
 			return failure{err}
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "ready")
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), answer)
 		return err
 	}
 	return cmd
@@ -47,7 +55,7 @@ func newHealth() *cobra.Command {
 // readyURLs are where the one that listens on an address may be asked: at the address
 // itself or, if that is every one, on loopback, whose name need not be known in a
 // container.
-func readyURLs(listen string) ([]string, error) {
+func readyURLs(listen string, caughtUp bool) ([]string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return nil, err
@@ -59,9 +67,13 @@ func readyURLs(listen string) ([]string, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
+	path := "/readyz"
+	if caughtUp {
+		path += "?caught-up=true"
+	}
 	var urls []string
 	for _, host := range hosts {
-		urls = append(urls, "http://"+net.JoinHostPort(host, port)+"/readyz")
+		urls = append(urls, "http://"+net.JoinHostPort(host, port)+path)
 	}
 	return urls, nil
 }

@@ -54,6 +54,20 @@ func TestHealth(t *testing.T) {
 				}
 			},
 		},
+		"behind": {
+			listen: address, flag: "--caught-up", code: 1, stderr: "not ready: broker: not registered\n",
+			answer: func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "caught-up=true" {
+					http.Error(w, "broker: not registered", http.StatusServiceUnavailable)
+				}
+			},
+		},
+		"caughtUp": {listen: address, flag: "--caught-up", answer: ready, stdout: "ready, and caught up\n"},
+		"notAsked": {listen: address, stdout: "ready\n", answer: func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery != "" {
+				http.Error(w, "asked for more", http.StatusServiceUnavailable)
+			}
+		}},
 		"nobody":  {listen: closed.Addr().String(), code: 1, stderr: "does not answer: "},
 		"anyPort": {listen: "127.0.0.1:0", code: 2, stderr: "admin.listen: port 0 may be any; "},
 		"wrong":   {listen: "nowhere", code: 2, stderr: "admin.listen (environment HEADWATER_ADMIN_LISTEN): "},
@@ -82,7 +96,7 @@ func TestReadyURLs(t *testing.T) {
 		"10.1.2.3:80": {"http://10.1.2.3:80/readyz"}, "[fd00::1]:80": {"http://[fd00::1]:80/readyz"},
 		":80": {"http://127.0.0.1:80/readyz", "http://[::1]:80/readyz"}, "0.0.0.0:80": {"http://127.0.0.1:80/readyz", "http://[::1]:80/readyz"},
 	} {
-		if got, err := readyURLs(listen); err != nil || !slices.Equal(got, want) {
+		if got, err := readyURLs(listen, false); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", listen, got, err, want)
 		}
 	}

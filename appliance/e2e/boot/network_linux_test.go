@@ -15,32 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headwater/headwater/appliance/process/processtest"
 	"github.com/headwater/headwater/firmware/boot/netup"
 	"github.com/headwater/headwater/firmware/boot/site"
 )
 
-// inNetwork is set for the process of a test that has a network of its own.
-const inNetwork = "HEADWATER_TEST_NETWORK"
-
-// ownNetwork reports whether this process has a network of its own. Where it has not, the
-// test is run by another that has, and its outcome is the test's.
+// ownNetwork reports whether this process has a network of its own; see
+// processtest.OwnNetwork.
 func ownNetwork(t *testing.T) bool {
 	t.Helper()
 	needRoot(t)
-	if os.Getenv(inNetwork) != "" {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNetwork+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("in a network of its own: %v", err)
-	}
-	return false
+	return processtest.OwnNetwork(t, 3*time.Minute)
 }
 
 // wire is an interface, eth0, and what is at the other end of its cable.

@@ -20,7 +20,8 @@ import (
 )
 
 // The image boots; devices publish by NATS and MQTT through the machine's network, and
-// kcat reads what they published, also after the power was cut.
+// kcat reads what they published, also after the power was cut. No server of the time
+// answers the machine, and the records say so.
 func TestBoots(t *testing.T) {
 	m := newMachine(t, t.TempDir(), 1<<30)
 	powerOn(t, m)
@@ -36,6 +37,11 @@ func TestBoots(t *testing.T) {
 	want := []string{"21.5", "22.5"}
 	if got := values(t, m, "telemetry"); !slices.Equal(got, want) {
 		t.Errorf("kcat read %q, want %q", got, want)
+	}
+	for line := range strings.Lines(kcat(t, m, "telemetry", "%s %h\n")) {
+		if !strings.Contains(line, "hw-clock=unsynchronized") {
+			t.Errorf("kcat read %q, want it marked: the machine's clock is not known to be right", line)
+		}
 	}
 	if err := m.Kill(); err != nil {
 		t.Fatal(err)

@@ -85,10 +85,19 @@ func TestGrow(t *testing.T) {
 		if err != nil || grown || again != e || !bytes.Equal(m.bytes, before) {
 			t.Errorf("again: %+v, grown %v (%v)", again, grown, err)
 		}
+		// Between the two tables is what can be used: behind it lie 16 KiB of entries and
+		// a header.
+		lastUsable := uint64(65502)
+		if sector == 4096 {
+			lastUsable = 8186
+		}
 		for _, lba := range []int64{1, 32*mib/sector - 1} {
 			table, err := readAt(m, lba, 32*mib, sector)
 			if err != nil {
 				t.Fatalf("table at %d: %v", lba, err)
+			}
+			if got := binary.LittleEndian.Uint64(table.header[atLastUsable:]); got != lastUsable {
+				t.Errorf("sectors of %d: the table at %d has %d as the last usable, want %d", sector, lba, got, lastUsable)
 			}
 			if first, last := table.lbas(table.entries); first != mib/sector || last != 2*mib/sector-1 {
 				t.Errorf("the other partition is at %d to %d now", first, last)

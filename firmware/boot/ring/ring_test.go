@@ -2,7 +2,9 @@ package ring
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,4 +91,59 @@ func TestLost(t *testing.T) {
 		t.Errorf("kept %q", text)
 	}
 	r.Close()
+}
+
+// Who reads gets each line once and in order, also while files take turns.
+func TestCopy(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := Copy(io.Discard, dir); !errors.Is(err, ErrNone) {
+		t.Errorf("where there is none: %v", err)
+	}
+	var r Ring
+	if err := r.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const lines = 60_000
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for i := range lines {
+			fmt.Fprintf(&r, "line %06d %s\n", i, strings.Repeat("x", 60))
+		}
+	}()
+	for over := false; !over; {
+		select {
+		case <-written:
+			over = true
+		default:
+		}
+		var out bytes.Buffer
+		if err := Copy(&out, dir); err != nil {
+			t.Fatal(err)
+		}
+		checkLines(t, out.String(), over)
+	}
+}
+
+// checkLines holds what was read against what is written. The last line may be cut.
+func checkLines(t *testing.T, text string, whole bool) {
+	t.Helper()
+	next, got := -1, strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, line := range got {
+		var n int
+		if _, err := fmt.Sscanf(line, "line %06d ", &n); err != nil {
+			if i < len(got)-1 {
+				t.Fatalf("line %d is %q", i, line)
+			}
+			break
+		}
+		if next >= 0 && n != next {
+			t.Fatalf("line %06d follows %06d", n, next-1)
+		}
+		next = n + 1
+	}
+	if whole && (next != 60_000 || len(got) < (Files-1)*FileBytes/73) {
+		t.Errorf("in the end there are %d lines, up to %d", len(got), next)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/headwater/headwater/appliance/process"
 )
@@ -16,11 +17,14 @@ type Image struct {
 	Version            string
 }
 
+// Built is when programs of Build say that they were made.
+var Built = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Build builds an image of this module, as make firmware does, into dir. args are more
 // flags of mkimage.
 func Build(ctx context.Context, dir, version string, args ...string) (Image, error) {
 	binary := filepath.Join(dir, "headwater-"+version)
-	flags := []string{"-trimpath", "-ldflags", "-s -w -X main.version=" + version}
+	flags := []string{"-trimpath", "-ldflags", fmt.Sprintf("-s -w -X main.version=%s -X main.built=%d", version, Built.Unix())}
 	if err := process.Build(ctx, binary, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64"}, flags); err != nil {
 		return Image{}, err
 	}

@@ -1,0 +1,35 @@
+package processtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// inNetwork is set for the process of a test that has a network of its own.
+const inNetwork = "HEADWATER_TEST_NETWORK"
+
+// OwnNetwork reports whether this process has a network of its own, in which nothing is
+// up yet, and mounts of its own. Where it has not, the test is run by another process
+// that has, and its outcome is the test's, which must be over within limit. It needs root.
+func OwnNetwork(t *testing.T, limit time.Duration, env ...string) bool {
+	t.Helper()
+	if os.Getenv(inNetwork) != "" {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), inNetwork+"=1"), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in a network of its own: %v", err)
+	}
+	return false
+}
