@@ -13,6 +13,10 @@ import (
 // Package is the command that is built.
 const Package = "./appliance/cmd/headwater"
 
+// Tags are the build tags of every binary that somebody runs. The Makefile and the
+// Containerfile name them too.
+const Tags = "nethttpomithttp2"
+
 // ModuleRoot is the directory of go.mod, found upward from where the process
 // runs.
 func ModuleRoot() (string, error) {
@@ -34,10 +38,10 @@ func ModuleRoot() (string, error) {
 	}
 }
 
-// Build compiles headwater to the file out. env is added to the environment and
-// args to the command: nil for a plain build.
+// Build compiles headwater to the file out, with the Tags. env is added to the
+// environment and args to the command: nil for a plain build.
 func Build(ctx context.Context, out string, env, args []string) error {
-	return BuildPackage(ctx, Package, out, env, args)
+	return BuildPackage(ctx, Package, out, env, append([]string{"-tags", Tags}, args...))
 }
 
 // BuildPackage compiles any command that the module knows, of its own or of one that

@@ -18,8 +18,11 @@ import (
 // reserveFile is where the reserve lies in the data directory.
 const reserveFile = ".reserve"
 
-// maxReserveBytes bounds the reserve, which is written in one go.
+// maxReserveBytes bounds the reserve, which is written while its lock is held.
 const maxReserveBytes = 64 << 20
+
+// reservePiece is how much of the reserve is in memory at one time while it is written.
+const reservePiece = 64 << 10
 
 // reserveFS is a file system with a reserve: a file of no meaning, really
 // allocated, that is removed when there is no space for what must be written also
@@ -110,9 +113,12 @@ func (r *reserveFS) write() error {
 	if err != nil {
 		return err
 	}
-	noise := make([]byte, r.size)
-	rand.NewChaCha8([32]byte{}).Read(noise)
-	_, err = f.WriteAt(noise, 0)
+	noise, source := make([]byte, min(r.size, reservePiece)), rand.NewChaCha8([32]byte{})
+	for at := int64(0); at < r.size && err == nil; at += int64(len(noise)) {
+		noise = noise[:min(r.size-at, reservePiece)]
+		source.Read(noise)
+		_, err = f.WriteAt(noise, at)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -69,6 +70,27 @@ func TestReserve(t *testing.T) {
 	l.mustAppend(t, newBatch(1, 0, 400, 'x'))
 	if size() != 5000 {
 		t.Errorf("with room again the reserve has %d bytes, want 5000", size())
+	}
+}
+
+// The reserve is whole whatever its size, and takes little memory to make.
+func TestReserveIsWrittenInPieces(t *testing.T) {
+	for _, size := range []int64{1, reservePiece - 1, reservePiece, reservePiece + 1, 3 * reservePiece} {
+		fsys := newFullUntil()
+		longest, written := 0, int64(0)
+		fsys.onWrite = func(name string, p []byte) (int, error) {
+			if strings.HasSuffix(name, reserveFile) {
+				longest, written = max(longest, len(p)), written+int64(len(p))
+			}
+			return len(p), nil
+		}
+		if !newReserveFS(fsys, ".", size, slog.New(slog.DiscardHandler)).keep() {
+			t.Fatalf("a reserve of %d bytes is not made", size)
+		}
+		info, err := fsys.Stat(reserveFile)
+		if err != nil || info.Size() != size || written != size || longest > reservePiece {
+			t.Errorf("a reserve of %d bytes: %v, %v; %d bytes were written, at most %d at a time", size, info, err, written, longest)
+		}
 	}
 }
 

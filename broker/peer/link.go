@@ -105,7 +105,7 @@ func offered(resp *kmsg.ApiVersionsResponse) (versions, error) {
 
 func (v versions) latest(key int16) int16 {
 	theirs, ok := v[key]
-	ours := kmsg.RequestForKey(key)
+	ours := wire.NewRequest(key)
 	if !ok || ours == nil {
 		return -1
 	}

@@ -29,11 +29,11 @@ func TestParsePrefix(t *testing.T) {
 	}
 }
 
-// Headers are read as kmsg writes them, at every version of every key.
+// Headers are read as kmsg writes them, at every version of every key that is read.
 func TestParseHeader(t *testing.T) {
 	format := kmsg.NewRequestFormatter(kmsg.FormatterClientID("press3"))
 	for key := range int16(kmsg.MaxKey + 1) {
-		req := kmsg.RequestForKey(key)
+		req := NewRequest(key)
 		if req == nil {
 			continue
 		}

@@ -27,7 +27,7 @@ func Peek(frame []byte) (Header, error) {
 }
 
 // ParseHeader splits a request's header off frame, which starts behind the
-// frame's length. The body is not copied.
+// frame's length. It is for keys that NewRequest knows. The body is not copied.
 func ParseHeader(frame []byte) (h Header, body []byte, err error) {
 	h, err = Peek(frame)
 	if err != nil {
@@ -56,12 +56,12 @@ func flexible(key, version int16) bool {
 	return version >= firstFlexible[key]
 }
 
-// firstFlexible is the first flexible version of each key that kmsg knows.
+// firstFlexible is the first flexible version of each key that NewRequest knows.
 var firstFlexible = func() (first []int16) {
 	const never = 1<<15 - 1
 	for key := range int16(kmsg.MaxKey + 1) {
 		at := int16(never)
-		if r := kmsg.RequestForKey(key); r != nil {
+		if r := NewRequest(key); r != nil {
 			for version := r.MaxVersion(); version >= 0; version-- {
 				r.SetVersion(version)
 				if r.IsFlexible() {

@@ -17,7 +17,7 @@ func Decode(key, version int16, body []byte) (kmsg.Request, error) {
 	if !w.fits(body, shape) {
 		return nil, fmt.Errorf("%w: %s version %d does not hold what it claims", ErrMalformed, kmsg.NameForKey(key), version)
 	}
-	req := kmsg.RequestForKey(key)
+	req := NewRequest(key)
 	req.SetVersion(version)
 	if err := req.ReadFrom(asKmsg(key, version, body)); err != nil {
 		return nil, fmt.Errorf("%w: %s version %d: %w", ErrMalformed, kmsg.NameForKey(key), version, err)

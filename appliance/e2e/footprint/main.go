@@ -3,8 +3,8 @@
 // many syncs its acknowledgements take. It prints a table in Markdown.
 //
 // With -limits it holds the figures against those of a page, docs/FOOTPRINT.md, and exits
-// with 1 if one is above. Without, as in `make bench`, it judges nothing. Sizes are in MB
-// (1,000,000 bytes).
+// with 1 if one is above. Without, as in `make bench`, it judges nothing. With -parts it
+// tells what the binary is made of. Sizes are in MB (1,000,000 bytes).
 package main
 
 import (
@@ -24,8 +24,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	page := flag.String("limits", "", "Markdown `page` whose table has the limits")
+	parts := flag.Bool("parts", false, "tell what the binary for arm64 is made of, and measure nothing else")
 	flag.Parse()
-	if err := run(ctx, *page); err != nil {
+	do := func() error { return run(ctx, *page) }
+	if *parts {
+		do = func() error { return printParts(ctx) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "footprint:", err)
 		os.Exit(1)
 	}
