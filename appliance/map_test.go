@@ -100,6 +100,7 @@ var houseMap = []room{
 	{"appliance/process/processtest", "appliance/process", ""},
 	{"appliance/e2e/install", "", ""},
 	{"appliance/e2e/firmware/machine", "appliance/process firmware/layout", ""},
+	{"appliance/e2e/firmware/hangs", "firmware/boot", ""},
 	{"appliance/e2e/firmware/neverready", "firmware/boot firmware/layout firmware/update", ""},
 	{"appliance/e2e/jvm", "appliance/process", ""},
 	{"appliance/e2e/region/card", "", ""},

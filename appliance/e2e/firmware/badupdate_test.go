@@ -28,14 +28,16 @@ func TestBadKernels(t *testing.T) {
 	b.goesBack(t, badUpdate{"1.2.0", "a kernel that does not know the disk", withoutDisk(t, kernel), root, noRootFS, 2, neverTold})
 }
 
-// A root that is signed and none, and then a broker that ends at once on the first try,
-// and never gets ready on the second.
+// A root that is signed and none, then a first process that hangs, which the machine's
+// watchdog ends, and then a broker that ends at once on the first try, and never gets
+// ready on the second.
 func TestBadRoots(t *testing.T) {
 	t.Parallel()
 	kernel := contents(t, image.Kernel)
 	b := newBadUpdates(t)
 	b.goesBack(t, badUpdate{"1.1.0", "a root that is none", kernel, bytes.Repeat([]byte("no squashfs"), 1000), noRootFS, 2, neverTold})
-	b.goesBack(t, badUpdate{"1.2.0", "a broker that is never ready", kernel, neverReady(t), "neverready stays", 1, "did not get ready"})
+	b.goesBack(t, badUpdate{"1.2.0", "a first process that hangs", kernel, rootOf(t, "hangs"), "it hangs, and the watchdog has", 2, neverTold})
+	b.goesBack(t, badUpdate{"1.3.0", "a broker that is never ready", kernel, rootOf(t, "neverready"), "neverready stays", 1, "did not get ready"})
 	if !strings.Contains(b.m.Log(), "neverready ends") {
 		t.Error("no broker ended at once")
 	}
@@ -121,17 +123,17 @@ func withoutDisk(t *testing.T, kernel []byte) []byte {
 	return bytes.Replace(kernel, virtio, other, 1)
 }
 
-// neverReady builds the root of a box whose broker is none.
-func neverReady(t *testing.T) []byte {
+// rootOf builds the root of a box whose program is another, from below this directory.
+func rootOf(t *testing.T, name string) []byte {
 	t.Helper()
-	defer took(t, "built neverready")()
+	defer took(t, "built %s", name)()
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "neverready")
+	binary := filepath.Join(dir, name)
 	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64"}
-	if err := process.BuildPackage(t.Context(), "./appliance/e2e/firmware/neverready", binary, env, []string{"-ldflags", "-s -w"}); err != nil {
+	if err := process.BuildPackage(t.Context(), "./appliance/e2e/firmware/"+name, binary, env, []string{"-ldflags", "-s -w"}); err != nil {
 		t.Fatal(err)
 	}
-	img, err := machine.Make(t.Context(), dir, "neverready", binary)
+	img, err := machine.Make(t.Context(), dir, name, binary)
 	if err != nil {
 		t.Fatal(err)
 	}
