@@ -76,7 +76,7 @@ trials: build ## run what faults do to a region of headwater, of stock Kafka and
 boxtrials: build ## run the container, the packages, PID 1 and the firmware image, in engines and emulated machines
 	.ci/needs $(GO) kcat podman runc qemu-aarch64-static qemu-arm-static mkfs.ext4 mkfs.xfs mkfs.btrfs dpkg-deb systemd-analyze \
 		ip nft dnsmasq chronyd sgdisk mke2fs mcopy unsquashfs qemu-system-aarch64 QEMU_EFI.fd && HEADWATER_FIRMWARE_CUTS=20 \
-		$(GO) test -count=1 -p 2 -timeout 60m -tags interop ./appliance/e2e/boot ./appliance/e2e/container ./appliance/e2e/debian ./appliance/e2e/firmware
+		$(GO) test -count=1 -p 2 -timeout 60m -tags interop ./appliance/e2e/firmware ./appliance/e2e/container ./appliance/e2e/boot ./appliance/e2e/debian
 
 regionbench: ## measure a region of three brokers beside one of stock Kafka (ARGS="-rounds 1 -only Kafka")
 	.ci/needs $(GO) java mvn zookeeper.jar && $(GO) run ./appliance/e2e/regionbench $(ARGS)

@@ -19,6 +19,7 @@ const inNetwork = "HEADWATER_TEST_NETWORK"
 func OwnNetwork(t *testing.T, limit time.Duration, env ...string) bool {
 	t.Helper()
 	if os.Getenv(inNetwork) != "" {
+		letGoOfCards(t)
 		return true
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -32,4 +33,24 @@ func OwnNetwork(t *testing.T, limit time.Duration, env ...string) bool {
 		t.Errorf("in a network of its own: %v", err)
 	}
 	return false
+}
+
+// letGoOfCards unmounts, for this process alone, the loop devices that others had mounted
+// when it was started: they could not be taken away from them else.
+func letGoOfCards(t *testing.T) {
+	t.Helper()
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[0], "/dev/loop") {
+			if err := syscall.Unmount(fields[1], syscall.MNT_DETACH); err != nil {
+				t.Fatalf("unmount %s: %v", fields[1], err)
+			}
+		}
+	}
 }

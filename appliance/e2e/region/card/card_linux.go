@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -82,7 +83,45 @@ func (c *Card) Cut() error {
 }
 
 // Restore mounts the card anew. Whoever had files on it open must have ended.
-func (c *Card) Restore() error { return errors.Join(run("umount", c.Dir), c.mount()) }
+func (c *Card) Restore() error {
+	if err := run("umount", c.Dir); err != nil {
+		return err
+	}
+	if err := c.awaitRelease(); err != nil {
+		return err
+	}
+	return c.mount()
+}
+
+// releaseLimit is how long others may have the card mounted, too.
+const releaseLimit = 10 * time.Second
+
+// awaitRelease waits until nobody has the card mounted. A process with mounts of its own
+// that was started meanwhile has them until it lets go; what is mounted then is the file
+// system that has no power.
+func (c *Card) awaitRelease() error {
+	for end := time.Now().Add(releaseLimit); ; time.Sleep(10 * time.Millisecond) {
+		attached, err := c.attached()
+		if err != nil || !attached {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s is mounted elsewhere after %v, in another mount namespace or by hand", c.image, releaseLimit)
+		}
+	}
+}
+
+// attached reports whether a loop device has the image.
+func (c *Card) attached() (bool, error) {
+	names, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, name := range names {
+		text, err := os.ReadFile(name) // one that is gone meanwhile has nothing
+		if err == nil && strings.TrimSpace(string(text)) == c.image {
+			return true, nil
+		}
+	}
+	return false, err
+}
 
 // Close unmounts the card.
 func (c *Card) Close() error { return run("umount", c.Dir) }
