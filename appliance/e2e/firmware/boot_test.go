@@ -23,6 +23,7 @@ import (
 // kcat reads what they published, also after the power was cut. No server of the time
 // answers the machine, and the records say so.
 func TestBoots(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t, t.TempDir(), 1<<30)
 	powerOn(t, m)
 

@@ -134,3 +134,25 @@ func status(ctx context.Context, m *machine.Machine) (s update.Status, err error
 	defer resp.Body.Close()
 	return s, json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&s)
 }
+
+// boxLog is what the box tells of its log over the admin port.
+func boxLog(t *testing.T, m *machine.Machine) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.Admin+"/log", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("admin", password)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%d %.200s (%v)", resp.StatusCode, text, err)
+	}
+	return string(text)
+}

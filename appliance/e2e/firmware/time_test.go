@@ -26,6 +26,7 @@ const timePatience = 3 * time.Minute
 // marks what it records. Once chrony tells it the time, its records have that, and no
 // mark.
 func TestTime(t *testing.T) {
+	t.Parallel()
 	if !processtest.OwnNetwork(t, 2*bootPatience+timePatience, builtImage+"="+image.Path) {
 		return
 	}

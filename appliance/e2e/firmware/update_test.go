@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 // updateCuts is how often the power goes in TestUpdate while a bundle is written.
-const updateCuts, updateCutsVariable = 6, "HEADWATER_FIRMWARE_UPDATE_CUTS"
+const updateCuts, updateCutsVariable = 4, "HEADWATER_FIRMWARE_UPDATE_CUTS"
 
 // The power goes at random places of an upload, and what the box had not synced goes with
 // it: each time the old slot runs again, by itself. It goes once more at a random time
@@ -155,6 +156,12 @@ func (u *updated) good(t *testing.T) {
 	for _, slot := range s.Slots {
 		if slot.Slot == target && (slot.Version != "1.1.0" || slot.State != update.SlotGood) {
 			t.Errorf("after the good update the box has %+v", s)
+		}
+	}
+	log := boxLog(t, u.m)
+	for said, times := range map[string]int{"headwater starts this machine": 3, "new version is good": 1, "machine goes down": 1} {
+		if n := strings.Count(log, said); n < times {
+			t.Errorf("the box's log has %q %d times, want %d or more", said, n, times)
 		}
 	}
 	checkAcked(t, u.m, u.acked)
