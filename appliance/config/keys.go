@@ -153,7 +153,7 @@ var keys = []key{
 	entry("admin.listen", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"address for metrics and health over HTTP"),
 	entry("admin.password", passwordHash(), func(c *Config) *string { return &c.Admin.Password },
-		"bcrypt hash, as headwater passwd prints it, of the password that changes the firmware over HTTP; empty: nobody can"),
+		"bcrypt hash, as headwater passwd prints it, of the password that changes the firmware over HTTP, and reads the log of a box; empty: nobody can"),
 
 	entry("memory.limit", size(32<<20, 1<<50, word[int64]{"auto", MemoryAuto}, word[int64]{"none", MemoryNone}), func(c *Config) *int64 { return &c.Memory.Limit },
 		"ceiling for the process's memory; auto: the cgroup's limit, none when there is none"),
