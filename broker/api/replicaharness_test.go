@@ -14,8 +14,6 @@ import (
 type replicas struct {
 	follows   bool  // another broker leads, in leaderEpoch
 	minISR    error // what AppendAll refuses
-	holdAll   bool  // AwaitAll waits until releaseAll
-	waitsAll  []func(error)
 	heard     []partition.ReplicaFetch
 	diverging *partition.EpochEnd
 	nearest   map[int32]int64 // ends of followers that are in sync
@@ -49,27 +47,7 @@ func (p *memPartition) AppendAll(b record.Batch) (baseOffset, nextOffset int64, 
 	return p.Append(b)
 }
 
-func (p *memPartition) AwaitAll(nextOffset int64, done func(error)) {
-	p.mu.Lock()
-	if p.others.holdAll {
-		p.others.waitsAll = append(p.others.waitsAll, done)
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-	p.Await(nextOffset, done)
-}
-
-// releaseAll answers those who wait for all replicas.
-func (p *memPartition) releaseAll(err error) {
-	p.mu.Lock()
-	waits := p.others.waitsAll
-	p.others.waitsAll = nil
-	p.mu.Unlock()
-	for _, done := range waits {
-		done(err)
-	}
-}
+func (p *memPartition) AwaitAll(nextOffset int64, done func(error)) { p.Await(nextOffset, done) }
 
 func (p *memPartition) ReadReplica(r partition.ReplicaFetch) (partition.Fetched, *partition.EpochEnd, error) {
 	p.mu.Lock()

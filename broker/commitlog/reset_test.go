@@ -124,10 +124,10 @@ func TestResetFile(t *testing.T) {
 // A damaged note of a reset is none: the log stays, and the next start says nothing.
 func TestResetFileDamaged(t *testing.T) {
 	crash := disk.NewCrash(0)
-	d, l, all := epochal(t, crash, Options{})
+	d, _, all := epochal(t, crash, Options{})
 	mustDo(t, d.stop())
 	put(t, crash, "data/t-0/"+resetFile, []byte("0\n5 5\nffffffff\n"))
-	l = start(t, crash, Options{}).mustOpen(t, "t-0", fourASegment)
+	l := start(t, crash, Options{}).mustOpen(t, "t-0", fourASegment)
 	checkWhole(t, l.Log, 0, 40, all)
 	if _, err := crash.Stat("data/t-0/" + resetFile); !removed(err) {
 		t.Errorf("the note is still there: %v", err)

@@ -220,7 +220,6 @@ type world struct {
 	health  func() health
 	behind  func() string // why it has not caught up; "": it has
 	console strings.Builder
-	healthy health
 }
 
 var address = netip.MustParsePrefix("10.0.0.5/24")

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,8 +22,8 @@ func TestHealth(t *testing.T) {
 	defer close(release)
 	address := server.Listener.Addr().String()
 	_, port, _ := net.SplitHostPort(address)
-	var answer http.HandlerFunc
-	answers.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	var answer atomic.Value // http.HandlerFunc
+	answers.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer.Load().(http.HandlerFunc)(w, r) })
 	ready := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ready") }
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +74,7 @@ func TestHealth(t *testing.T) {
 		"wrong":   {listen: "nowhere", code: 2, stderr: "admin.listen (environment HEADWATER_ADMIN_LISTEN): "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer = tc.answer
+			answer.Store(tc.answer)
 			args := []string{"health"}
 			if tc.flag != "" {
 				args = append(args, tc.flag)

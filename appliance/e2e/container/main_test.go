@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -134,13 +133,4 @@ func exitCode(err error) int {
 		return -1
 	}
 	return 0
-}
-
-func moduleFile(t *testing.T, name string) string {
-	t.Helper()
-	root, err := process.ModuleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(root, name)
 }
