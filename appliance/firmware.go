@@ -29,7 +29,7 @@ func flashed(passwordHash string, caughtUp func() error, log *slog.Logger) admin
 		log.Warn("firmware not known", "err", err)
 	}
 	if _, err := os.Stat(layout.LogDir); err == nil { // of the process that has started this one
-		box.Log = func(w io.Writer) error { return ring.Copy(w, layout.LogDir) }
+		box.Log = func() (io.ReadCloser, error) { return ring.Open(layout.LogDir) }
 	}
 	return box
 }

@@ -47,7 +47,8 @@ type Server struct {
 }
 
 // New serves what is in reg, to which it adds the Go runtime's and the process's
-// own collectors, the state of parts, and what box has. It takes over ln, which is closed when Run returns.
+// own collectors, the state of parts, and what box has. It takes over ln, which is
+// closed when Run returns.
 func New(ln net.Listener, parts []Part, box Box, log *slog.Logger, reg *prometheus.Registry) (*Server, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),

@@ -11,8 +11,8 @@ import (
 // Box is what the port shows of a machine that was flashed, and changes on it. The zero
 // value is any other machine.
 type Box struct {
-	Firmware Firmware                // nil without two slots
-	Log      func(w io.Writer) error // writes what the machine has logged; nil: none is kept
+	Firmware Firmware                      // nil without two slots
+	Log      func() (io.ReadCloser, error) // what the machine has logged; nil: none is kept
 	// Allowed checks the password of who wants to change something, or to read the log. It
 	// returns ErrPassword, ErrNoPassword, or an error that passes.
 	Allowed func(password string) error
@@ -44,39 +44,24 @@ func (b Box) pages(mux *http.ServeMux, log *slog.Logger) (pages []page) {
 // logTime is how long the log may take over a slow line.
 const logTime = 10 * time.Minute
 
-// sendLog has a status to tell only before the first byte. What breaks it off later
-// breaks off the answer, so that nobody takes half of it for the whole.
+// sendLog breaks the answer off if the log cannot be read to its end, so that nobody takes
+// half of it for the whole.
 func (b Box) sendLog(w http.ResponseWriter, log *slog.Logger) {
+	logged, err := b.Log()
+	if err != nil {
+		plain(w, http.StatusInternalServerError, err.Error()+"\n")
+		return
+	}
+	defer logged.Close()
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(logTime)); err != nil {
-		log.Warn("log not sent", "err", err)
+		log.Warn("log sent in the time of a short answer", "err", err)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	out := &counting{Writer: w}
-	err := b.Log(out)
-	switch {
-	case err == nil:
-	case out.n == 0:
-		plain(w, http.StatusInternalServerError, err.Error()+"\n")
-	default:
+	if _, err := io.Copy(w, logged); err != nil {
 		log.Warn("log not sent to its end", "err", err)
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// counting is a writer that knows whether anything was written.
-type counting struct {
-	io.Writer
-	n int64
-}
-
-func (c *counting) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil // or the status would go
-	}
-	n, err := c.Writer.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // allowed answers for itself where r may do nothing.

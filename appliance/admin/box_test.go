@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -19,8 +20,8 @@ func TestLog(t *testing.T) {
 		password string // of the box; "": nobody may
 		given    string
 		text     string
-		err      error
-		status   int // 0: broken off
+		err      error // of opening it, if there is no text; else of reading it on
+		status   int   // 0: broken off
 		want     string
 	}{
 		"all":       {"secret", "secret", "one\ntwo\n", nil, 200, "one\ntwo\n"},
@@ -31,9 +32,15 @@ func TestLog(t *testing.T) {
 		"half":      {"secret", "secret", strings.Repeat("x", 1<<20), broken, 0, ""},
 	} {
 		fw := &fakeFirmware{password: tc.password}
-		box := Box{Allowed: fw.Allowed, Log: func(w io.Writer) error {
-			io.WriteString(w, tc.text)
-			return tc.err
+		box := Box{Allowed: fw.Allowed, Log: func() (io.ReadCloser, error) {
+			if tc.text == "" {
+				return nil, tc.err
+			}
+			rest := io.Reader(strings.NewReader(""))
+			if tc.err != nil {
+				rest = iotest.ErrReader(tc.err)
+			}
+			return io.NopCloser(io.MultiReader(strings.NewReader(tc.text), rest)), nil
 		}}
 		server := httptest.NewServer(handler(nil, box, slog.New(slog.DiscardHandler), prometheus.NewRegistry()))
 		req, err := http.NewRequest("GET", server.URL+"/log", nil)
@@ -67,7 +74,7 @@ func fetch(req *http.Request) (status int, text string, err error) {
 
 // Where no log is kept there is no page, and the list of pages has what there is.
 func TestLogPage(t *testing.T) {
-	nothing := func(io.Writer) error { return nil }
+	nothing := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 	for want, box := range map[bool]Box{false: {}, true: {Log: nothing, Allowed: func(string) error { return nil }}} {
 		h := handler(nil, box, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		page, index := httptest.NewRecorder(), httptest.NewRecorder()

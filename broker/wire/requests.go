@@ -8,14 +8,14 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 // kmsg.RequestForKey does that for every key there is, and links the code of some
 // fifty more requests and their answers, which is a megabyte.
 func NewRequest(key int16) kmsg.Request {
-	if construct, ok := requests[key]; ok {
-		return construct()
+	if key < 0 || int(key) >= len(requests) || requests[key] == nil {
+		return nil
 	}
-	return nil
+	return requests[key]()
 }
 
 // requests make a request of each key.
-var requests = map[int16]func() kmsg.Request{
+var requests = [...]func() kmsg.Request{
 	Produce:                     maker(kmsg.NewPtrProduceRequest),
 	Fetch:                       maker(kmsg.NewPtrFetchRequest),
 	ListOffsets:                 maker(kmsg.NewPtrListOffsetsRequest),

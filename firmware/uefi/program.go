@@ -89,6 +89,9 @@ func Check(head []byte, size int64) error {
 	return nil
 }
 
+// CheckFile is Check of a whole file.
+func CheckFile(file []byte) error { return Check(file[:min(len(file), HeadBytes)], int64(len(file))) }
+
 // parse reads a head. No number in it is trusted before it is checked.
 func parse(head []byte) (p program, err error) {
 	if len(head) < dosBytes || head[0] != 'M' || head[1] != 'Z' {

@@ -39,7 +39,7 @@ func TestCheck(t *testing.T) {
 		"entry":      {put(optional+16, 0x10), "begins (0x10)"},
 	} {
 		file := tc.spoil(uefitest.Program(body))
-		err := Check(file[:min(len(file), HeadBytes)], int64(len(file)))
+		err := CheckFile(file)
 		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrProgram) || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
@@ -54,7 +54,7 @@ func TestResetAtReturn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(got[:HeadBytes], int64(len(got))); err != nil {
+	if err := CheckFile(got); err != nil {
 		t.Error(err)
 	}
 	p, err := parse(got)
@@ -91,14 +91,14 @@ func FuzzCheck(f *testing.F) {
 	f.Add(uefitest.Program(nil))
 	f.Add([]byte("MZ"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		if Check(file[:min(len(file), HeadBytes)], int64(len(file))) != nil {
+		if CheckFile(file) != nil {
 			return
 		}
 		out, err := ResetAtReturn(file)
 		if err != nil {
 			return
 		}
-		if err := Check(out[:min(len(out), HeadBytes)], int64(len(out))); err != nil {
+		if err := CheckFile(out); err != nil {
 			t.Errorf("with a reset: %v", err)
 		}
 	})

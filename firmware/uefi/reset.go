@@ -37,7 +37,7 @@ const (
 // UEFI then tries what else there is, such as the network, and stays in a menu or a shell
 // for ever. A reset has the loader choose again, with one try less.
 func ResetAtReturn(loader []byte) ([]byte, error) {
-	if err := Check(loader[:min(len(loader), HeadBytes)], int64(len(loader))); err != nil {
+	if err := CheckFile(loader); err != nil {
 		return nil, err
 	}
 	p, err := parse(bytes.Clone(loader))

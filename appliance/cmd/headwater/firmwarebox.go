@@ -93,18 +93,12 @@ func restartQuery(stay bool) url.Values {
 
 // change asks for one, with the box's password, and prints the answer.
 func (c *boxClient) change(cmd *cobra.Command, path string, query url.Values, body io.Reader, size int64, most time.Duration) error {
-	password, err := askPassword(cmd, "Password of "+c.base.Host+": ")
+	req, cancel, err := c.asOwner(cmd, most, http.MethodPost, c.url(path, query), body)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), most)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(path, query), body)
-	if err != nil {
-		return err
-	}
 	req.ContentLength = size
-	req.SetBasicAuth("admin", password)
 	if size > 0 {
 		req.Header.Set("Content-Type", "application/octet-stream")
 		req.Header.Set("Expect", "100-continue")
@@ -116,19 +110,29 @@ func (c *boxClient) change(cmd *cobra.Command, path string, query url.Values, bo
 	return err
 }
 
-// log writes what the box has logged to cmd's output, for who has its password.
-func (c *boxClient) log(cmd *cobra.Command) error {
+// asOwner makes a request with the box's password, which is asked for first. It may take
+// as long as most, from then on, and is over when cancel is called.
+func (c *boxClient) asOwner(cmd *cobra.Command, most time.Duration, method, url string, body io.Reader) (req *http.Request, cancel context.CancelFunc, err error) {
 	password, err := askPassword(cmd, "Password of "+c.base.Host+": ")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), logTime)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url("log", nil), nil)
+	ctx, cancel := context.WithTimeout(cmd.Context(), most)
+	if req, err = http.NewRequestWithContext(ctx, method, url, body); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	req.SetBasicAuth("admin", password)
+	return req, cancel, nil
+}
+
+// log writes what the box has logged to cmd's output, for who has its password.
+func (c *boxClient) log(cmd *cobra.Command) error {
+	req, cancel, err := c.asOwner(cmd, logTime, http.MethodGet, c.url("log", nil), http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth("admin", password)
+	defer cancel()
 	resp, err := c.answer(req, "keeps no log: it was not started from an image, or runs an older release")
 	if err != nil {
 		return err

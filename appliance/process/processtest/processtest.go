@@ -1,5 +1,5 @@
-// Package processtest is what the tests share that run the built program. It is
-// imported by tests alone.
+// Package processtest is what the tests share that run the built program, or run
+// themselves again in a network of their own. It is imported by tests alone.
 package processtest
 
 import (

@@ -94,9 +94,9 @@ func TestLost(t *testing.T) {
 }
 
 // Who reads gets each line once and in order, also while files take turns.
-func TestCopy(t *testing.T) {
+func TestOpen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	if err := Copy(io.Discard, dir); !errors.Is(err, ErrNone) {
+	if _, err := Open(dir); !errors.Is(err, ErrNone) {
 		t.Errorf("where there is none: %v", err)
 	}
 	var r Ring
@@ -118,11 +118,15 @@ func TestCopy(t *testing.T) {
 			over = true
 		default:
 		}
-		var out bytes.Buffer
-		if err := Copy(&out, dir); err != nil {
+		log, err := Open(dir)
+		if err != nil {
 			t.Fatal(err)
 		}
-		checkLines(t, out.String(), over)
+		text, err := io.ReadAll(log)
+		if err := errors.Join(err, log.Close()); err != nil {
+			t.Fatal(err)
+		}
+		checkLines(t, string(text), over)
 	}
 }
 

@@ -118,7 +118,7 @@ func (o options) efiFiles(ctx context.Context, boot image.Boot) (files []image.F
 	if err != nil {
 		return nil, err
 	}
-	if err := uefi.Check(boot.Kernel[:min(len(boot.Kernel), uefi.HeadBytes)], int64(len(boot.Kernel))); err != nil {
+	if err := uefi.CheckFile(boot.Kernel); err != nil {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
 	if loader, err = uefi.ResetAtReturn(loader); err != nil {

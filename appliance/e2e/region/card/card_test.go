@@ -13,15 +13,7 @@ import (
 
 // What was synced is there after a power cut, what was not is gone.
 func TestCut(t *testing.T) {
-	c, err := New(t.TempDir(), 64<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := newCard(t)
 	kept := create(t, c, "kept")
 	dir, err := os.Open(c.Dir)
 	if err := errors.Join(err, kept.Sync(), dir.Sync(), kept.Close(), dir.Close()); err != nil {
@@ -45,6 +37,21 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// newCard is one that goes with the test.
+func newCard(t *testing.T) *Card {
+	t.Helper()
+	c, err := New(t.TempDir(), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
 func create(t *testing.T, c *Card, name string) *os.File {
 	t.Helper()
 	file, err := os.Create(filepath.Join(c.Dir, name))
@@ -60,15 +67,7 @@ func create(t *testing.T, c *Card, name string) *os.File {
 // A card that a process with mounts of its own still has is waited for: mounted anew
 // before that one has let go, it would have no power.
 func TestAwaitRelease(t *testing.T) {
-	c, err := New(t.TempDir(), 64<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := newCard(t)
 	other := exec.Command("sh", "-c", "echo; read line; umount "+c.Dir)
 	other.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	in, err := other.StdinPipe()
